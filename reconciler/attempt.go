@@ -1,0 +1,182 @@
+package reconciler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/lockstep-gitops/lockstep/reconciler/api/v1alpha1"
+)
+
+// attempt is one try to carry a revision through all phases. What a phase
+// finds out for the later ones stands here; nothing of it is stored, since
+// each pass finds it out again.
+type attempt struct {
+	*Reconciler
+
+	release  *v1alpha1.Release
+	tenant   Tenant
+	repo     Repository
+	commit   string
+	revision string
+
+	tree    Tree
+	objects []Object
+	plan    Plan
+}
+
+// step is a phase and what it does.
+type step struct {
+	phase Phase
+	run   func(context.Context) error
+}
+
+// steps is the list of phases. Their order is the promise of this program:
+// the database is changed before the workload that needs the change.
+func (a *attempt) steps() []step {
+	return []step{
+		{PhaseFetch, a.fetch},
+		{PhaseRender, a.render},
+		{PhasePlan, a.makePlan},
+		{PhaseFoundation, a.foundation},
+		{PhaseMigrate, a.migrate},
+		{PhaseRollout, a.rollout},
+		{PhaseVerify, a.verify},
+	}
+}
+
+// start records that a new attempt begins.
+func (a *attempt) start(ctx context.Context) error {
+	err := a.save(ctx, a.release, func(release *v1alpha1.Release) { begin(release, a.revision) })
+	if err != nil {
+		return err
+	}
+	a.Cluster.Event(a.release, false, "AttemptStarted", fmt.Sprintf("attempt %d delivers %s", a.release.Status.Attempt, a.revision))
+	return nil
+}
+
+// run drives the phases. It alone records them: a step returns an error and
+// knows nothing of status, metrics or events.
+func (a *attempt) run(ctx context.Context) (Next, error) {
+	log := a.Log.With("namespace", a.release.Namespace, "release", a.release.Name, "revision", a.revision, "attempt", a.release.Status.Attempt)
+	for _, step := range a.steps() {
+		if err := a.save(ctx, a.release, func(release *v1alpha1.Release) { enter(release, step.phase) }); err != nil {
+			return Next{}, err
+		}
+		a.boundary(step.phase, false)
+		at := time.Now()
+		err := step.run(ctx)
+		outcome := outcomeOf(ctx, err)
+		a.Recorder.Phase(keyOf(a.release), step.phase, outcome, time.Since(at))
+		log.InfoContext(ctx, "phase ended", "phase", step.phase, "outcome", outcome, "took", time.Since(at).Round(time.Millisecond), "error", err)
+		a.boundary(step.phase, true)
+		if err != nil {
+			return a.stop(ctx, step.phase, outcome, err)
+		}
+	}
+	return a.settled(ctx)
+}
+
+func (a *attempt) boundary(phase Phase, after bool) {
+	if a.Boundary != nil {
+		a.Boundary(phase, after)
+	}
+}
+
+// outcomeOf classifies the end of a phase.
+func outcomeOf(ctx context.Context, err error) Outcome {
+	switch {
+	case err == nil:
+		return OutcomeSucceeded
+	case ctx.Err() != nil:
+		return OutcomeInterrupted
+	case errors.Is(err, ErrSuperseded):
+		return OutcomeSuperseded
+	case IsTerminal(err):
+		return OutcomeHeld
+	default:
+		return OutcomeRetry
+	}
+}
+
+// stop ends an attempt that did not get through.
+func (a *attempt) stop(ctx context.Context, phase Phase, outcome Outcome, err error) (Next, error) {
+	a.Recorder.Attempt(keyOf(a.release), outcome, 0)
+	next := Next{After: a.release.Spec.Source.Interval.Duration}
+	switch outcome {
+	case OutcomeInterrupted:
+		return next, ctx.Err()
+	case OutcomeSuperseded:
+		a.Cluster.Event(a.release, false, "Superseded", fmt.Sprintf("%s of %s was left: %s", phase, a.revision, err))
+		return Next{}, nil
+	case OutcomeHeld:
+		a.Cluster.Event(a.release, true, ReasonOf(err, string(phase)+"Failed"), fmt.Sprintf("%s is held: %s: %s", a.revision, phase, err))
+		return next, a.save(ctx, a.release, func(release *v1alpha1.Release) { hold(release, a.revision, phase, err) })
+	default:
+		a.Cluster.Event(a.release, true, ReasonOf(err, string(phase)+"Failed"), fmt.Sprintf("%s is tried again: %s: %s", a.revision, phase, err))
+		next.Retry = true
+		return next, a.save(ctx, a.release, func(release *v1alpha1.Release) { retry(release, phase, err) })
+	}
+}
+
+// settled ends an attempt that got through.
+func (a *attempt) settled(ctx context.Context) (Next, error) {
+	a.boundary(PhaseSettled, false)
+	err := a.save(ctx, a.release, func(release *v1alpha1.Release) { settle(release, a.revision) })
+	if err != nil {
+		return Next{}, err
+	}
+	var took time.Duration
+	if began := a.release.Status.AttemptStartedAt; began != nil {
+		took = time.Since(began.Time)
+	}
+	a.Recorder.Attempt(keyOf(a.release), OutcomeSucceeded, took)
+	a.Cluster.Event(a.release, false, ReasonSettled, "delivered "+a.revision)
+	a.boundary(PhaseSettled, true)
+	return Next{After: a.release.Spec.Source.Interval.Duration}, nil
+}
+
+// deadline is when the phase that runs has used up its timeout. It counts
+// from the recorded start of the phase, so that a restart of the daemon does
+// not give a hopeless rollout another five minutes.
+func (a *attempt) deadline() time.Time {
+	timeout := a.release.Spec.Rollout.Timeout.Duration
+	if at := a.release.Status.PhaseStartedAt; at != nil {
+		return at.Add(timeout)
+	}
+	return time.Now().Add(timeout)
+}
+
+// wait runs await until it ends or the phase's deadline passes. It does so in
+// slices of the poll interval: a commit that repairs a hopeless rollout must
+// not wait for that rollout's timeout (J7).
+func (a *attempt) wait(ctx context.Context, await func(context.Context) error) error {
+	until := a.deadline()
+	for {
+		end := time.Now().Add(a.release.Spec.Source.Interval.Duration)
+		last := !end.Before(until)
+		if last {
+			end = until
+		}
+		slice, cancel := context.WithDeadline(ctx, end)
+		err := await(slice)
+		expired := slice.Err() != nil
+		cancel()
+		switch {
+		case err == nil || ctx.Err() != nil || !expired:
+			return err
+		case last:
+			return Terminalf(ReasonTimeout, "not done after %s: %w", a.release.Spec.Rollout.Timeout.Duration, err)
+		case a.moved(ctx):
+			return ErrSuperseded
+		}
+	}
+}
+
+// moved tells whether the branch points elsewhere by now. A branch that cannot
+// be read has not moved.
+func (a *attempt) moved(ctx context.Context) bool {
+	commit, err := a.Source.Tip(ctx, a.repo)
+	return err == nil && commit != a.commit
+}

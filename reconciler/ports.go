@@ -1,0 +1,194 @@
+package reconciler
+
+import (
+	"context"
+	"io/fs"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/lockstep-gitops/lockstep/reconciler/api/v1alpha1"
+)
+
+// Repository is a branch of a git repository and the credentials for it.
+type Repository struct {
+	URL    string
+	Branch string
+	// Credentials are the data of the Secret that the source names, nil for none.
+	Credentials Secret
+}
+
+// Tree is the content of one commit, read only. Names are slash-separated and
+// relative, as in io/fs.
+type Tree interface {
+	fs.FS
+	fs.ReadFileFS
+	fs.ReadDirFS
+	fs.StatFS
+}
+
+// Source is where commits come from.
+type Source interface {
+	// Tip asks the server which commit the branch points at, as forty
+	// hexadecimal digits. Nothing is fetched.
+	Tip(ctx context.Context, repo Repository) (string, error)
+	// Fetch brings a commit into the local store, if it is not there yet, and
+	// opens its tree.
+	Fetch(ctx context.Context, repo Repository, commit string) (Tree, error)
+}
+
+// Object is a rendered object and the file that it came from.
+type Object struct {
+	*unstructured.Unstructured
+	// Origin is the file in the commit, or empty when it cannot be known.
+	Origin string
+}
+
+// Renderer turns an overlay into objects.
+type Renderer interface {
+	// Render builds the kustomization in the folder path of the tree. It
+	// reads nothing else and writes nothing.
+	Render(ctx context.Context, tree Tree, path string) ([]Object, error)
+}
+
+// MigrationSet is what a folder of migrations holds.
+type MigrationSet struct {
+	// Digest is the sha256 over the names and the content of the files.
+	Digest string
+	// Versions of the files, ascending.
+	Versions []uint64
+	// Archive holds the files, as `lockstep migrate` unpacks them.
+	Archive []byte
+}
+
+// Latest is the newest version, zero for an empty set.
+func (s MigrationSet) Latest() uint64 {
+	if len(s.Versions) == 0 {
+		return 0
+	}
+	return s.Versions[len(s.Versions)-1]
+}
+
+// SchemaState is what the version table of a database claims.
+type SchemaState struct {
+	// Versioned is false when there is no version table, or it is empty.
+	Versioned bool
+	Version   uint64
+	// Dirty is true when a migration stopped half-way.
+	Dirty bool
+}
+
+// Migrations reads migration files and the state of databases.
+type Migrations interface {
+	// Read reads a folder of migration files.
+	Read(tree Tree, path string) (MigrationSet, error)
+	// State reads the version table with plain SQL, without taking a lock.
+	// The credentials are those of DatabaseSpec.secretRef; a host without a
+	// dot is a Service in namespace.
+	State(ctx context.Context, credentials Secret, namespace string) (SchemaState, error)
+}
+
+// MigrationRun is one start of `lockstep migrate` in a Job.
+type MigrationRun struct {
+	// Name of the Job.
+	Name string
+	// Labels by which the runs of one migration set are found again.
+	Labels map[string]string
+	// Attempt of the Release that starts it.
+	Attempt int64
+	// Database and SecretName say where it runs.
+	Database   string
+	SecretName string
+	// Set is what it runs.
+	Set MigrationSet
+	// Guard bounds what it may do to others.
+	Guard v1alpha1.Guard
+	// Owner is the Release.
+	Owner *v1alpha1.Release
+}
+
+// JobPhase is where a Job stands. There is no "unknown": a Job that cannot be
+// read is an error.
+type JobPhase string
+
+// The phases of a Job.
+const (
+	// JobRunning covers everything before an end, a Job that waits included.
+	JobRunning JobPhase = "Running"
+	// JobComplete is condition Complete=True and nothing less.
+	JobComplete JobPhase = "Complete"
+	// JobFailed is condition Failed=True.
+	JobFailed JobPhase = "Failed"
+)
+
+// JobState is a Job as the cluster has it.
+type JobState struct {
+	Name    string
+	Phase   JobPhase
+	Attempt int64
+	// Message is what Kubernetes says of a failure.
+	Message string
+	// ExitCode of the container that failed, or -1 when none did.
+	ExitCode int32
+	// Result is what the container left as its termination message.
+	Result string
+	// Log is the end of the log of the container that failed, where it could be read.
+	Log        string
+	StartedAt  time.Time
+	FinishedAt time.Time
+}
+
+// Tenant is the cluster as one ServiceAccount may see and change it.
+type Tenant interface {
+	// Secret reads a Secret of the namespace of the Release.
+	Secret(ctx context.Context, name string) (Secret, error)
+	// DryRun asks the API server whether it would take all objects. What
+	// depends on a Namespace or a CRD among the same objects is passed over.
+	DryRun(ctx context.Context, objects []Object) error
+	// Apply server-side-applies the objects in the order given.
+	Apply(ctx context.Context, objects []Object) error
+	// Await watches the objects until all are done. It returns an error that
+	// says what is not, when the context ends first or one is stuck.
+	Await(ctx context.Context, objects []Object) error
+	// Jobs lists the Jobs of the namespace of the Release with these labels.
+	Jobs(ctx context.Context, labels map[string]string) ([]JobState, error)
+	// StartMigration makes the Job and what it needs. Doing it twice makes one Job.
+	StartMigration(ctx context.Context, run MigrationRun) error
+	// AwaitJob watches a Job until it ends or the context does.
+	AwaitJob(ctx context.Context, namespace, name string) (JobState, error)
+}
+
+// Cluster is the Kubernetes API.
+type Cluster interface {
+	// As returns the cluster as the ServiceAccount of a Release sees it.
+	As(release *v1alpha1.Release) (Tenant, error)
+	// SaveStatus writes the status of a Release and refreshes the given one.
+	SaveStatus(ctx context.Context, release *v1alpha1.Release) error
+	// Event tells those who watch the Release.
+	Event(release *v1alpha1.Release, warning bool, reason, message string)
+}
+
+// HTTPClient asks the workload.
+type HTTPClient interface {
+	// Check makes one GET and compares the answer with what is expected.
+	Check(ctx context.Context, namespace string, check v1alpha1.HTTPCheck) error
+}
+
+// Recorder keeps the metrics.
+type Recorder interface {
+	// Polled is called after each answer of the git server.
+	Polled(release types.NamespacedName, at time.Time)
+	// Phase is called at the end of each phase.
+	Phase(release types.NamespacedName, phase Phase, outcome Outcome, took time.Duration)
+	// Attempt is called at the end of each attempt.
+	Attempt(release types.NamespacedName, outcome Outcome, took time.Duration)
+	// Migration is called for each migration that ran.
+	Migration(release types.NamespacedName, database string, took time.Duration)
+	// Objects is called when the objects of a revision are known.
+	Objects(release types.NamespacedName, kinds map[string]int)
+	// Observe is called with each new state of a Release.
+	Observe(release *v1alpha1.Release)
+	// Forget drops all series of a Release that is gone.
+	Forget(release types.NamespacedName)
+}

@@ -1,0 +1,138 @@
+package reconciler
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/lockstep-gitops/lockstep/reconciler/api/v1alpha1"
+)
+
+// Reconciler carries Releases through their phases. Its fields are set once,
+// before the first pass.
+type Reconciler struct {
+	Source     Source
+	Renderer   Renderer
+	Migrations Migrations
+	Cluster    Cluster
+	HTTP       HTTPClient
+	Recorder   Recorder
+	Log        *slog.Logger
+
+	// Boundary, when set, is called before and after each phase. Tests use it
+	// to cut a pass off; a release build leaves it nil.
+	Boundary func(phase Phase, after bool)
+
+	credentials credentialCache
+}
+
+// Next says when a Release wants to be looked at again.
+type Next struct {
+	// After is the time until then.
+	After time.Duration
+	// Retry is true when an attempt is to go on: the caller waits longer
+	// after each failure in a row, but never longer than After.
+	Retry bool
+}
+
+// Reconcile is one pass over a Release. Failures of the Release end in its
+// status, not here: an error means that the status itself could not be
+// written, or that ctx ended.
+func (r *Reconciler) Reconcile(ctx context.Context, release *v1alpha1.Release) (Next, error) {
+	interval := Next{After: release.Spec.Source.Interval.Duration}
+	r.Recorder.Observe(release)
+	if release.Spec.Suspend {
+		return interval, r.save(ctx, release, suspend)
+	}
+	tenant, err := r.Cluster.As(release)
+	if err != nil {
+		return interval, r.unreachable(ctx, release, err)
+	}
+	repo, commit, err := r.tip(ctx, release, tenant)
+	if ctx.Err() != nil {
+		return interval, ctx.Err()
+	}
+	if err != nil {
+		return interval, r.unreachable(ctx, release, err)
+	}
+	r.Recorder.Polled(keyOf(release), time.Now())
+	revision := Revision(release.Spec.Source.Branch, commit)
+	a := &attempt{Reconciler: r, release: release, tenant: tenant, repo: repo, commit: commit, revision: revision}
+	switch decide(release, revision) {
+	case actionIdle:
+		return interval, r.save(ctx, release, reachable)
+	case actionStart:
+		err = a.start(ctx)
+	case actionResume:
+		err = nil
+	}
+	if err != nil {
+		return interval, err
+	}
+	return a.run(ctx)
+}
+
+// tip asks for the branch's commit. Credentials are read once and kept until
+// the server refuses them, so that an idle Release costs the API nothing and
+// a rotated password is taken up within the same poll (G15).
+func (r *Reconciler) tip(ctx context.Context, release *v1alpha1.Release, tenant Tenant) (Repository, string, error) {
+	repo := Repository{URL: release.Spec.Source.URL, Branch: release.Spec.Source.Branch}
+	fresh := false
+	for {
+		secret, read, err := r.credentials.get(ctx, release, tenant)
+		if err != nil {
+			return repo, "", err
+		}
+		fresh = fresh || read
+		repo.Credentials = secret
+		commit, err := r.Source.Tip(ctx, repo)
+		if err == nil {
+			return repo, commit, nil
+		}
+		if fresh || release.Spec.Source.SecretRef == nil || ReasonOf(err, "") != ReasonAuthenticationFailed {
+			return repo, "", err
+		}
+		r.credentials.forget(release)
+	}
+}
+
+// Forget drops what is kept in memory for a Release that is gone.
+func (r *Reconciler) Forget(key types.NamespacedName) {
+	r.credentials.forgetKey(key)
+	r.Recorder.Forget(key)
+}
+
+// unreachable records that the branch could not be read. What is deployed
+// stays deployed and stays Ready: an outage of the git server is no outage of
+// the workload (G8).
+func (r *Reconciler) unreachable(ctx context.Context, release *v1alpha1.Release, err error) error {
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		return ctx.Err()
+	}
+	r.Log.WarnContext(ctx, "source not readable", "namespace", release.Namespace, "release", release.Name, "error", err)
+	return r.save(ctx, release, func(release *v1alpha1.Release) { sourceFailed(release, err) })
+}
+
+// save changes the status and writes it when that made a difference.
+func (r *Reconciler) save(ctx context.Context, release *v1alpha1.Release, change func(*v1alpha1.Release)) error {
+	before := release.Status.DeepCopy()
+	change(release)
+	if equalStatus(before, &release.Status) {
+		return nil
+	}
+	if err := r.Cluster.SaveStatus(ctx, release); err != nil {
+		return err
+	}
+	r.Recorder.Observe(release)
+	return nil
+}
+
+// Revision names a commit of a branch.
+func Revision(branch, commit string) string { return branch + "@sha1:" + commit }
+
+func keyOf(release *v1alpha1.Release) types.NamespacedName {
+	return types.NamespacedName{Namespace: release.Namespace, Name: release.Name}
+}

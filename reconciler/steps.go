@@ -1,0 +1,114 @@
+package reconciler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/lockstep-gitops/lockstep/reconciler/api/v1alpha1"
+)
+
+// verifyPause is the time between two tries of a check.
+const verifyPause = 500 * time.Millisecond
+
+func (a *attempt) fetch(ctx context.Context) error {
+	tree, err := a.Source.Fetch(ctx, a.repo, a.commit)
+	a.tree = tree
+	return err
+}
+
+func (a *attempt) render(ctx context.Context) error {
+	objects, err := a.Renderer.Render(ctx, a.tree, a.release.Spec.Source.Path)
+	if err != nil {
+		return err
+	}
+	if len(objects) == 0 {
+		return Terminalf("RenderEmpty", "%s renders to no objects at all; nothing is applied and nothing is removed", a.release.Spec.Source.Path)
+	}
+	a.objects = objects
+	kinds := map[string]int{}
+	for _, object := range objects {
+		kinds[object.GetKind()]++
+	}
+	a.Recorder.Objects(keyOf(a.release), kinds)
+	return nil
+}
+
+// makePlan finds out all that can be known before the first write: the
+// stages, the migrations, and whether the API server would take each object.
+func (a *attempt) makePlan(ctx context.Context) error {
+	plan, err := makeStages(a.objects, a.revision)
+	if err != nil {
+		return err
+	}
+	plan.Sets = map[string]MigrationSet{}
+	var errs []error
+	for _, database := range a.release.Spec.Databases {
+		if database.Migrations == nil {
+			continue
+		}
+		set, err := a.Migrations.Read(a.tree, database.Migrations.Path)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("database %s: %w", database.Name, err))
+			continue
+		}
+		plan.Sets[database.Name] = set
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	a.plan = plan
+	return a.tenant.DryRun(ctx, plan.Objects())
+}
+
+func (a *attempt) foundation(ctx context.Context) error {
+	return a.applyAndAwait(ctx, a.plan.Foundation)
+}
+
+func (a *attempt) rollout(ctx context.Context) error {
+	return a.applyAndAwait(ctx, a.plan.Workload)
+}
+
+func (a *attempt) applyAndAwait(ctx context.Context, objects []Object) error {
+	if err := a.tenant.Apply(ctx, objects); err != nil {
+		return err
+	}
+	return a.wait(ctx, func(ctx context.Context) error { return a.tenant.Await(ctx, objects) })
+}
+
+// verify asks the workload what it was rolled out for. A check may fail at
+// first, while endpoints spread; it must hold before the phase's timeout.
+func (a *attempt) verify(ctx context.Context) error {
+	err := a.wait(ctx, func(ctx context.Context) error {
+		for _, check := range a.release.Spec.Verify.HTTP {
+			if err := a.untilHolds(ctx, check); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, job := range a.plan.Verify {
+		if _, err := a.runJob(ctx, job); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *attempt) untilHolds(ctx context.Context, check v1alpha1.HTTPCheck) error {
+	for {
+		err := a.HTTP.Check(ctx, a.release.Namespace, check)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(verifyPause):
+		}
+	}
+}
