@@ -1,0 +1,188 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/tools/cache"
+	watchtools "k8s.io/client-go/tools/watch"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/lockstep-gitops/lockstep/reconciler"
+	"github.com/lockstep-gitops/lockstep/reconciler/verdict"
+)
+
+// place is where one watch serves many objects.
+type place struct {
+	resource  schema.GroupVersionResource
+	namespace string
+}
+
+// vigil is the wait for the objects of one place.
+type vigil struct {
+	place
+	client dynamic.ResourceInterface
+	// wanted are the resourceVersions as applied, by name.
+	wanted map[string]string
+
+	mu      sync.Mutex
+	pending map[string]string
+}
+
+// Await watches the objects until all are done. There is one watch for each
+// kind and namespace; between two events nothing is asked.
+func (t *tenant) Await(ctx context.Context, objects []reconciler.Object) error {
+	vigils, err := t.vigils(objects)
+	if err != nil {
+		return err
+	}
+	group, watching := errgroup.WithContext(ctx)
+	for _, v := range vigils {
+		group.Go(func() error { return v.keep(watching) })
+	}
+	err = group.Wait()
+	if err == nil || ctx.Err() == nil {
+		return err
+	}
+	return t.unfinished(ctx, vigils, objects)
+}
+
+func (t *tenant) vigils(objects []reconciler.Object) ([]*vigil, error) {
+	var out []*vigil
+	byPlace := map[place]*vigil{}
+	for _, object := range objects {
+		if !verdict.Waits(object.Unstructured) {
+			continue
+		}
+		client, id, err := t.resource(object)
+		if err != nil {
+			return nil, classify(object, err)
+		}
+		at := place{id.resource, id.namespace}
+		v, ok := byPlace[at]
+		if !ok {
+			v = &vigil{place: at, client: client, wanted: map[string]string{}, pending: map[string]string{}}
+			byPlace[at] = v
+			out = append(out, v)
+		}
+		v.wanted[id.name] = t.applied[id]
+		v.pending[id.name] = object.GetKind() + " " + id.name + ": not seen yet"
+	}
+	return out, nil
+}
+
+// keep watches until nothing is pending.
+func (v *vigil) keep(ctx context.Context) error {
+	_, err := watchtools.UntilWithSync(ctx, v.listWatch(), &unstructured.Unstructured{}, nil, v.see)
+	if err != nil && ctx.Err() == nil && errors.Is(err, watchtools.ErrWatchClosed) {
+		return reconciler.Transient("WatchClosed", err)
+	}
+	return err
+}
+
+// listWatch watches one object by name, or a whole kind when several of it
+// are waited for.
+func (v *vigil) listWatch() cache.ListerWatcher {
+	selector := ""
+	if len(v.wanted) == 1 {
+		for name := range v.wanted {
+			selector = fields.OneTermEqualSelector("metadata.name", name).String()
+		}
+	}
+	return selecting(v.client, func(options *metav1.ListOptions) { options.FieldSelector = selector })
+}
+
+func selecting(client dynamic.ResourceInterface, tweak func(*metav1.ListOptions)) cache.ListerWatcher {
+	return &cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+			tweak(&options)
+			return client.List(ctx, options)
+		},
+		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+			tweak(&options)
+			return client.Watch(ctx, options)
+		},
+	}
+}
+
+// see judges one event. It answers true when nothing is pending any more.
+func (v *vigil) see(event watch.Event) (bool, error) {
+	object, ok := event.Object.(*unstructured.Unstructured)
+	if !ok {
+		return false, nil
+	}
+	name := object.GetName()
+	applied, ok := v.wanted[name]
+	if !ok {
+		return false, nil
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	what := object.GetKind() + " " + name + ": "
+	switch {
+	case event.Type == watch.Deleted:
+		v.pending[name] = what + "was deleted by somebody else"
+		return false, nil
+	case older(object.GetResourceVersion(), applied):
+		return false, nil
+	}
+	judged := verdict.Of(object)
+	switch judged.State {
+	case verdict.Done:
+		delete(v.pending, name)
+	case verdict.Moving:
+		v.pending[name] = what + judged.Message
+	case verdict.Stuck:
+		return false, reconciler.Terminal("ObjectStuck", errors.New(what+judged.Message))
+	}
+	return len(v.pending) == 0, nil
+}
+
+// older compares two resourceVersions. Since Kubernetes 1.35 they are
+// documented to be comparable as numbers; before, they were so in fact.
+func older(seen, applied string) bool {
+	a, errA := strconv.ParseUint(seen, 10, 64)
+	b, errB := strconv.ParseUint(applied, 10, 64)
+	return errA == nil && errB == nil && a < b
+}
+
+// unfinished says what is not done, and what the Pods say of the reason. The
+// context has ended by now, so the look at the Pods has its own short time.
+func (t *tenant) unfinished(ctx context.Context, vigils []*vigil, objects []reconciler.Object) error {
+	var lines []string
+	for _, v := range vigils {
+		v.mu.Lock()
+		for _, line := range v.pending {
+			lines = append(lines, line)
+		}
+		v.mu.Unlock()
+	}
+	if len(lines) == 0 {
+		return ctx.Err()
+	}
+	slices.Sort(lines)
+	look, cancel := context.WithTimeout(context.WithoutCancel(ctx), troubleTimeout)
+	defer cancel()
+	lines = append(lines, t.troubles(look, objects)...)
+	const most = 10
+	if len(lines) > most {
+		lines = append(lines[:most], fmt.Sprintf("and %d more", len(lines)-most))
+	}
+	return errors.New(strings.Join(lines, "; "))
+}
+
+const troubleTimeout = 5 * time.Second

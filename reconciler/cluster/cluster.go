@@ -1,0 +1,168 @@
+// Package cluster is the Kubernetes API for the domain, over client-go:
+// server-side apply under the rights of each Release's ServiceAccount, Jobs,
+// watches, status, events, and the loop that feeds Releases to the domain.
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/discovery/cached/memory"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/restmapper"
+	"k8s.io/client-go/tools/events"
+
+	"github.com/lockstep-gitops/lockstep/reconciler"
+	"github.com/lockstep-gitops/lockstep/reconciler/api/v1alpha1"
+)
+
+// FieldManager is the name under which everything is applied. It is
+// load-bearing: the API server knows by it which fields are ours, and a
+// change of the name would leave every field of before behind.
+const FieldManager = "lockstep"
+
+// Options of a Cluster.
+type Options struct {
+	// Config reaches the API as the daemon.
+	Config *rest.Config
+	// Image runs `lockstep migrate` in Jobs.
+	Image string
+	Log   *slog.Logger
+	// Events receives what is to be told about Releases.
+	Events events.EventRecorder
+	// Saved, when set, is called with each Release whose status was written.
+	Saved func(*unstructured.Unstructured)
+}
+
+// Cluster is the Kubernetes API as the daemon sees it.
+type Cluster struct {
+	options  Options
+	releases dynamic.NamespaceableResourceInterface
+	mapper   meta.ResettableRESTMapper
+}
+
+var _ reconciler.Cluster = (*Cluster)(nil)
+
+// New returns a Cluster. Nothing is asked of the API before it is used.
+func New(options Options) (*Cluster, error) {
+	client, err := dynamic.NewForConfig(options.Config)
+	if err != nil {
+		return nil, fmt.Errorf("client of the Kubernetes API: %w", err)
+	}
+	kube, err := kubernetes.NewForConfig(options.Config)
+	if err != nil {
+		return nil, fmt.Errorf("client of the Kubernetes API: %w", err)
+	}
+	return &Cluster{
+		options:  options,
+		releases: client.Resource(v1alpha1.Resource()),
+		mapper:   restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(kube.Discovery())),
+	}, nil
+}
+
+// As returns the cluster under the rights of the Release's ServiceAccount. The
+// name is never empty here: an empty one would impersonate nobody and act as
+// the daemon itself (CVE-2026-23990).
+func (c *Cluster) As(release *v1alpha1.Release) (reconciler.Tenant, error) {
+	account := strings.TrimSpace(release.Spec.ServiceAccountName)
+	if account == "" || release.Namespace == "" {
+		return nil, reconciler.Terminalf("ServiceAccountMissing", "spec.serviceAccountName is empty: name the ServiceAccount that may write the objects of the overlay")
+	}
+	config := rest.CopyConfig(c.options.Config)
+	// The API server adds the groups of a ServiceAccount by itself; naming
+	// them would need the right to impersonate groups.
+	config.Impersonate = rest.ImpersonationConfig{UserName: "system:serviceaccount:" + release.Namespace + ":" + account}
+	config.WarningHandlerWithContext = warnings{log: c.options.Log.With("namespace", release.Namespace, "release", release.Name)}
+	client, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("client for ServiceAccount %s/%s: %w", release.Namespace, account, err)
+	}
+	return &tenant{
+		cluster: c, client: client, config: config, namespace: release.Namespace, account: account,
+		applied: map[identity]string{},
+	}, nil
+}
+
+// SaveStatus writes the status. The daemon is its only writer, so a conflict
+// only means that somebody changed the spec meanwhile.
+func (c *Cluster) SaveStatus(ctx context.Context, release *v1alpha1.Release) error {
+	client := c.releases.Namespace(release.Namespace)
+	for range maxConflicts {
+		object, err := toUnstructured(release)
+		if err != nil {
+			return err
+		}
+		written, err := client.UpdateStatus(ctx, object, metav1.UpdateOptions{FieldManager: FieldManager})
+		if err == nil {
+			release.ResourceVersion = written.GetResourceVersion()
+			if c.options.Saved != nil {
+				c.options.Saved(written)
+			}
+			return nil
+		}
+		if !apierrors.IsConflict(err) {
+			return fmt.Errorf("status of Release %s/%s: %w", release.Namespace, release.Name, err)
+		}
+		current, err := client.Get(ctx, release.Name, metav1.GetOptions{})
+		if err != nil {
+			return fmt.Errorf("read Release %s/%s: %w", release.Namespace, release.Name, err)
+		}
+		if current.GetUID() != release.UID {
+			return fmt.Errorf("release %s/%s was deleted and made anew", release.Namespace, release.Name)
+		}
+		release.ResourceVersion = current.GetResourceVersion()
+	}
+	return fmt.Errorf("status of Release %s/%s: somebody changes it faster than it can be written", release.Namespace, release.Name)
+}
+
+// maxConflicts is how often a status is written anew after somebody else
+// changed the Release in between.
+const maxConflicts = 5
+
+// maxEvent is what the API takes as the note of an event.
+const maxEvent = 1000
+
+// Event tells those who watch the Release.
+func (c *Cluster) Event(release *v1alpha1.Release, warning bool, reason, message string) {
+	kind := corev1.EventTypeNormal
+	if warning {
+		kind = corev1.EventTypeWarning
+	}
+	if len(message) > maxEvent {
+		message = strings.ToValidUTF8(message[:maxEvent], "")
+	}
+	subject := &v1alpha1.Release{ObjectMeta: release.ObjectMeta}
+	subject.SetGroupVersionKind(v1alpha1.GroupVersionKind())
+	c.options.Events.Eventf(subject, nil, kind, reason, "Deliver", "%s", message)
+}
+
+func toUnstructured(release *v1alpha1.Release) (*unstructured.Unstructured, error) {
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(release)
+	if err != nil {
+		return nil, fmt.Errorf("encode Release %s/%s: %w", release.Namespace, release.Name, err)
+	}
+	object := &unstructured.Unstructured{Object: content}
+	object.SetGroupVersionKind(v1alpha1.GroupVersionKind())
+	return object, nil
+}
+
+// warnings writes what the API server warns of to the log. The text speaks of
+// field paths and policies, never of values.
+type warnings struct{ log *slog.Logger }
+
+// HandleWarningHeaderWithContext implements rest.WarningHandlerWithContext.
+func (w warnings) HandleWarningHeaderWithContext(ctx context.Context, code int, _ string, message string) {
+	if code == 299 && message != "" {
+		w.log.WarnContext(ctx, "the API server warns", "warning", message)
+	}
+}

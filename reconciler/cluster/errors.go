@@ -1,0 +1,172 @@
+package cluster
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/lockstep-gitops/lockstep/reconciler"
+)
+
+// maxError bounds the text of an API error. An immutable Job template comes
+// back whole, 5 KB of it.
+const maxError = 600
+
+// apiError is an error of the API whose text was made safe. It still answers
+// apierrors.IsNotFound and the like, which look for the Status.
+type apiError struct {
+	text  string
+	cause error
+}
+
+// Error is the safe text.
+func (e *apiError) Error() string { return e.text }
+
+// Status is what the API answered, without its texts.
+func (e *apiError) Status() metav1.Status {
+	status := metav1.Status{Status: metav1.StatusFailure, Reason: apierrors.ReasonForError(e.cause)}
+	if answered, ok := statusOf(e.cause); ok {
+		status.Code = answered.Code
+	}
+	return status
+}
+
+// statusOf finds what the API answered.
+func statusOf(err error) (metav1.Status, bool) {
+	var answered apierrors.APIStatus
+	if !errors.As(err, &answered) {
+		return metav1.Status{}, false
+	}
+	return answered.Status(), true
+}
+
+// classify turns the refusal of an object into an error for the person who
+// pushed it: it names the file and the object, carries no value out of a
+// Secret, and says whether trying again can help.
+func classify(object reconciler.Object, err error) error {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	reason, terminal := judge(err)
+	var safe error
+	if isNoMatch(err) {
+		safe = fmt.Errorf("%s: the cluster knows no kind %s of %s: install its CustomResourceDefinition, or correct apiVersion: %w",
+			describe(object), object.GetKind(), object.GetAPIVersion(), err)
+	} else {
+		safe = &apiError{text: describe(object) + ": " + safeText(object, err), cause: err}
+	}
+	safe = withOrigin(object, safe)
+	if terminal {
+		return reconciler.Terminal(reason, safe)
+	}
+	return reconciler.Transient(reason, safe)
+}
+
+// judge names an API error and tells whether only a commit can cure it.
+func judge(err error) (reason string, terminal bool) {
+	text := err.Error()
+	switch {
+	case isNoMatch(err):
+		return "KindUnknown", true
+	case apierrors.IsForbidden(err) && strings.Contains(text, "exceeded quota"):
+		return "QuotaExceeded", false
+	case apierrors.IsForbidden(err) && strings.Contains(text, "unable to create new content in namespace"):
+		return "NamespaceTerminating", false
+	case apierrors.IsForbidden(err):
+		return "Forbidden", true
+	case apierrors.IsInvalid(err), apierrors.IsBadRequest(err), apierrors.IsMethodNotSupported(err),
+		apierrors.IsRequestEntityTooLargeError(err), apierrors.IsNotAcceptable(err), apierrors.IsUnsupportedMediaType(err):
+		return "ObjectInvalid", true
+	case malformed(text):
+		return "ObjectInvalid", true
+	case apierrors.IsNotFound(err):
+		return "NotFound", true
+	case apierrors.IsConflict(err):
+		return "Conflict", false
+	default:
+		return "ClusterUnavailable", false
+	}
+}
+
+// malformed tells a wrong manifest from a broken server: server-side apply
+// answers 500 without a reason for a wrong type, an unknown field or a
+// duplicate key (A5, A6).
+func malformed(text string) bool {
+	for _, sign := range []string{
+		"failed to create typed patch object", "failed to convert new object",
+		"failed to create manager for existing fields", "strict decoding error",
+	} {
+		if strings.Contains(text, sign) {
+			return true
+		}
+	}
+	return false
+}
+
+// safeText is the text of an API error without values that may be secret.
+func safeText(object reconciler.Object, err error) string {
+	if object.GroupVersionKind().GroupKind().String() == "Secret" {
+		return secretText(err)
+	}
+	text := err.Error()
+	for _, value := range sensitive(object.Object, false) {
+		text = strings.ReplaceAll(text, value, "[redacted]")
+	}
+	if len(text) > maxError {
+		text = strings.ToValidUTF8(text[:maxError], "") + " …"
+	}
+	return text
+}
+
+// secretText says what the API has against a Secret by field paths alone: its
+// own words may repeat a value (R5 of the API: a number in stringData comes
+// back in the message).
+func secretText(err error) string {
+	status, ok := statusOf(err)
+	if !ok {
+		return "the Secret was refused"
+	}
+	text := fmt.Sprintf("the API server refused it with %d %s", status.Code, http.StatusText(int(status.Code)))
+	if status.Reason == metav1.StatusReasonForbidden || status.Reason == metav1.StatusReasonNotFound {
+		return err.Error()
+	}
+	if status.Details == nil {
+		return text + "; values of data must be base64 strings"
+	}
+	for _, cause := range status.Details.Causes {
+		text += fmt.Sprintf("; %s: %s", cause.Field, cause.Type)
+	}
+	return text
+}
+
+// sensitive collects the values of a manifest that may be secret: those of
+// environment variables, and all below data and stringData. The longest come
+// first, so that none is left over as a part of another.
+func sensitive(value any, inside bool) []string {
+	var found []string
+	switch value := value.(type) {
+	case map[string]any:
+		_, isVariable := value["name"].(string)
+		for key, item := range value {
+			secret := inside || key == "stringData" || key == "data" || (isVariable && key == "value")
+			found = append(found, sensitive(item, secret)...)
+		}
+	case []any:
+		for _, item := range value {
+			found = append(found, sensitive(item, inside)...)
+		}
+	case string:
+		if inside && len(value) >= 4 {
+			found = append(found, value, base64.StdEncoding.EncodeToString([]byte(value)))
+		}
+	}
+	slices.SortFunc(found, func(a, b string) int { return len(b) - len(a) })
+	return found
+}
