@@ -1,0 +1,166 @@
+package render
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"sigs.k8s.io/kustomize/api/krusty"
+	"sigs.k8s.io/kustomize/api/resmap"
+	"sigs.k8s.io/kustomize/api/resource"
+	"sigs.k8s.io/kustomize/api/types"
+	"sigs.k8s.io/kustomize/kyaml/openapi"
+	"sigs.k8s.io/kustomize/kyaml/resid"
+
+	"github.com/lockstep-gitops/lockstep/reconciler"
+)
+
+// Reasons of render errors.
+const (
+	// ReasonFailed is a build that kustomize, or YAML, does not accept.
+	ReasonFailed = "RenderFailed"
+	// ReasonRefused is content that is never rendered: addresses, plugins,
+	// charts, links that lead outside.
+	ReasonRefused = "RenderRefused"
+	// ReasonEmpty is a build without any object.
+	ReasonEmpty = "RenderEmpty"
+	// ReasonMissing is an overlay that does not exist in the commit.
+	ReasonMissing = "OverlayMissing"
+	// ReasonExpensive is a build that hit a limit.
+	ReasonExpensive = "RenderTooExpensive"
+)
+
+// object is a rendered object on its way to the parent.
+type object struct {
+	origin string
+	json   []byte
+}
+
+// building serialises builds. krusty keeps the OpenAPI schema of a build in
+// package variables, so that two builds at a time are a race.
+var building sync.Mutex //nolint:gochecknoglobals // guards globals of another module
+
+// previousPrefix is how the annotations start in which kustomize keeps what an
+// object was called before it was renamed.
+const previousPrefix = "internal.config.kubernetes.io/previous"
+
+// build renders the kustomization in folder and hands each object to emit, in
+// the order and with the content of `kustomize build`.
+func build(files *fileSystem, folder string, limits Limits, emit func(object) error) (err error) {
+	building.Lock()
+	defer building.Unlock()
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = reconciler.Terminalf(ReasonFailed, "overlay %s: kustomize panicked: %s", folder, flat(fmt.Sprint(cause)))
+		}
+	}()
+	if err := present(files, folder); err != nil {
+		return err
+	}
+	items, err := run(files, folder)
+	if files.refusal != nil {
+		return files.refusal
+	}
+	found := newOrigins(files, files.look(folder).path)
+	if err != nil {
+		return explain(folder, err, found)
+	}
+	if len(items) == 0 {
+		return reconciler.Terminalf(ReasonEmpty, "overlay %s renders to no objects at all: look for empty lists and for items that are null", folder)
+	}
+	if len(items) > limits.Objects {
+		return reconciler.Terminalf(ReasonExpensive, "overlay %s renders to %d objects; the limit is %d", folder, len(items), limits.Objects)
+	}
+	found.assign(items)
+	if err := arrange(items, files.kustomizations[files.look(folder).path]); err != nil {
+		return err
+	}
+	return serialise(items, limits.Output, emit)
+}
+
+// present makes a folder that is gone an error of its own (R14).
+func present(files *fileSystem, folder string) error {
+	switch files.look(folder).kind {
+	case entryDirectory:
+		return nil
+	case entryRefused:
+		return files.refusal
+	case entryFile:
+		return reconciler.Terminalf(ReasonMissing, "overlay %s is a file at this commit: name the folder that holds kustomization.yaml", folder)
+	case entryAbsent:
+	}
+	return reconciler.Terminalf(ReasonMissing, "overlay %s is missing at this commit", folder)
+}
+
+// item is an object as kustomize built it.
+type item struct {
+	*resource.Resource
+	// id is what it is called, was what it was called in its file.
+	id  resid.ResId
+	was identity
+	// origin is that file, empty when it cannot be known.
+	origin string
+}
+
+// run builds without sorting, so that the order in which kustomize
+// accumulated the objects tells objects of the same name apart.
+func run(files *fileSystem, folder string) ([]*item, error) {
+	openapi.ResetOpenAPI()
+	options := krusty.MakeDefaultOptions()
+	options.Reorder = krusty.ReorderOptionNone
+	options.LoadRestrictions = types.LoadRestrictionsRootOnly
+	options.PluginConfig = types.DisabledPluginConfig()
+	objects, err := keepPrevious(func() (resmap.ResMap, error) {
+		return krusty.MakeKustomizer(options).Run(files, absolute(relative(folder)))
+	})
+	if err != nil {
+		return nil, err
+	}
+	items := make([]*item, 0, objects.Size())
+	for _, r := range objects.Resources() {
+		items = append(items, &item{Resource: r, id: r.CurId(), was: identityOf(r.OrgId())})
+	}
+	objects.RemoveBuildAnnotations()
+	return items, nil
+}
+
+// keepPrevious runs a build whose objects still know what they were called in
+// their files. Nothing else changes: these annotations are only ever handed
+// from an object to its successor, on the list or not.
+func keepPrevious(run func() (resmap.ResMap, error)) (resmap.ResMap, error) {
+	all := resource.BuildAnnotations
+	defer func() { resource.BuildAnnotations = all }()
+	resource.BuildAnnotations = slices.DeleteFunc(slices.Clone(all), func(key string) bool {
+		return strings.HasPrefix(key, previousPrefix)
+	})
+	return run()
+}
+
+// serialise turns objects into JSON. It is part of the build: a key that
+// stands twice in a mapping passes everything before (R11).
+func serialise(items []*item, limit int64, emit func(object) error) error {
+	var total int64
+	for _, i := range items {
+		content, err := i.MarshalJSON()
+		if err != nil {
+			return reconciler.Terminalf(ReasonFailed, "%s: %s", i, flat(err.Error()))
+		}
+		if total += int64(len(content)); total > limit {
+			return reconciler.Terminalf(ReasonExpensive, "the objects add up to more than the limit of %d bytes; %s was the last", limit, i)
+		}
+		if err := emit(object{origin: i.origin, json: content}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// String names an object and its file in errors.
+func (i *item) String() string {
+	name := i.id.Kind + " " + i.id.Name
+	if i.id.Namespace != "" {
+		name = i.id.Kind + " " + i.id.Namespace + "/" + i.id.Name
+	}
+	return labelled(i.origin, name)
+}

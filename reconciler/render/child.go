@@ -1,0 +1,128 @@
+package render
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"runtime/debug"
+
+	"github.com/lockstep-gitops/lockstep/reconciler"
+)
+
+// ChildArgument is the hidden argument with which our binary renders for its
+// parent: cmd calls ChildMain when it is the first one.
+const ChildArgument = "render-child"
+
+// request is what a child is asked to do.
+type request struct {
+	Folder string
+	Limits Limits
+}
+
+// exitBroken is the exit code of a child whose pipes or limits failed. A Go
+// program that crashes uses 2, one that gives up with log.Fatal 1.
+const exitBroken = 3
+
+// maxRequest bounds the first frame a child reads, in bytes.
+const maxRequest = 64 << 10
+
+// errNoNetwork is what a build gets that asks for an address after all.
+var errNoNetwork = errors.New("network access is refused while a commit is rendered")
+
+// refuser is a transport without network.
+type refuser struct{}
+
+func (refuser) RoundTrip(request *http.Request) (*http.Response, error) {
+	return nil, fmt.Errorf("%s: %w", request.URL.Redacted(), errNoNetwork)
+}
+
+// ChildMain renders one overlay for the parent at the other end of stdin and
+// stdout, and returns the exit code. It expects to be the only thing that its
+// process does: it gives up the network, files and most of the memory.
+func ChildMain(stdin io.Reader, stdout io.Writer) int {
+	// What kustomize prints must not end up among the frames.
+	os.Stdout = os.Stderr
+	http.DefaultTransport = refuser{}
+	// kustomize makes a folder before it looks for a git binary.
+	if err := os.Setenv("TMPDIR", "/nonexistent"); err != nil {
+		return exitBroken
+	}
+	parent := newLink(stdin, stdout, maxRequest)
+	order, err := receiveRequest(parent)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "read request:", err)
+		return exitBroken
+	}
+	if err := confine(order.Limits.Memory); err != nil {
+		fmt.Fprintln(os.Stderr, "confine:", err)
+		return exitBroken
+	}
+	// Memory is bounded above and the process is short: collecting less often
+	// than usual saves a fifth of its time.
+	debug.SetGCPercent(400)
+	debug.SetMemoryLimit(order.Limits.Memory * 3 / 4)
+	parent.limit = 2 * order.Limits.Input
+	if err := serve(parent, order); err != nil {
+		fmt.Fprintln(os.Stderr, "answer:", err)
+		return exitBroken
+	}
+	return 0
+}
+
+func receiveRequest(parent *link) (request, error) {
+	var order request
+	f, err := parent.receive()
+	if err != nil {
+		return order, err
+	}
+	if f.kind != frameRequest || len(f.fields) != 1 {
+		return order, errFrame
+	}
+	return order, json.Unmarshal(f.fields[0], &order)
+}
+
+// serve builds and reports. Its error is one of the pipe.
+func serve(parent *link, order request) error {
+	var broken error
+	err := build(newFileSystem(remoteSource{parent}), order.Folder, order.Limits, func(o object) error {
+		broken = parent.send(frameObject, []byte(o.origin), o.json)
+		return broken
+	})
+	switch {
+	case broken != nil:
+		return broken
+	case err != nil:
+		err = parent.send(frameFailure, []byte(reconciler.ReasonOf(err, ReasonFailed)), []byte(err.Error()))
+	default:
+		err = parent.send(frameDone)
+	}
+	return errors.Join(err, parent.flush())
+}
+
+// remoteSource asks the parent.
+type remoteSource struct{ parent *link }
+
+func (s remoteSource) look(name string) entry {
+	e, err := s.ask(name)
+	if err != nil {
+		return entry{kind: entryRefused, content: []byte("ask for " + name + ": " + err.Error())}
+	}
+	return e
+}
+
+func (s remoteSource) ask(name string) (entry, error) {
+	if err := errors.Join(s.parent.send(frameLook, []byte(name)), s.parent.flush()); err != nil {
+		return entry{}, err
+	}
+	f, err := s.parent.receive()
+	if err != nil {
+		return entry{}, err
+	}
+	if f.kind != frameEntries || len(f.fields) != 3 || len(f.fields[0]) != 1 {
+		return entry{}, errFrame
+	}
+	return entry{kind: entryKind(f.fields[0][0]), path: string(f.fields[1]), content: f.fields[2]}, nil
+}

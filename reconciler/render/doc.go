@@ -1,0 +1,15 @@
+// Package render turns a kustomize overlay of one commit into objects.
+//
+// A repository is not trusted: rendering reads the commit and nothing else,
+// writes nothing, asks nobody, and ends. kustomize promises none of that, so
+// it runs in a child process of our own binary that has no store, no network,
+// no PATH, a deadline and a memory limit. The child asks its parent for files
+// over a pipe, which is also how the parent knows what a render depended on.
+//
+//	daemon                                   child (render-child)
+//	  Render ── spawn ──────────────────────▶ ChildMain
+//	    │                                       │ krusty over fileSystem
+//	  reader ◀──────── look at a path ──────────┤
+//	    └── content, directory, absent ────────▶│
+//	  objects ◀─────── JSON and origin ─────────┘
+package render

@@ -1,0 +1,167 @@
+package render
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"sigs.k8s.io/kustomize/api/konfig"
+	"sigs.k8s.io/kustomize/kyaml/filesys"
+)
+
+// entryKind is what stands at a path.
+type entryKind byte
+
+const (
+	entryAbsent    entryKind = '-'
+	entryDirectory entryKind = 'd'
+	entryFile      entryKind = 'f'
+	// entryRefused is something that must not be read; content says why.
+	entryRefused entryKind = '!'
+)
+
+// entry is the answer to a look at a path.
+type entry struct {
+	kind entryKind
+	// path is where it stands once symbolic links are followed.
+	path string
+	// content of a file, or the text of a refusal.
+	content []byte
+}
+
+// source is where a fileSystem looks things up. Names are relative to the
+// root of the commit, slash-separated and clean; the root itself is ".".
+type source interface {
+	look(name string) entry
+}
+
+// errReadOnly answers everything that kustomize's interface offers beyond
+// what a build uses.
+var errReadOnly = errors.New("the files of a commit can only be looked up and read by name")
+
+// fileSystem shows a commit to kustomize, rooted at "/". It is lazy: only
+// what kustomize asks for is looked up, each path once.
+type fileSystem struct {
+	source source
+	seen   map[string]entry
+	// kustomizations are the files scanned so far, by their folder.
+	kustomizations map[string]*kustomization
+	// refusal is the first thing that was refused. kustomize swallows read
+	// errors of kustomization files, so it is kept here.
+	refusal error
+}
+
+func newFileSystem(source source) *fileSystem {
+	return &fileSystem{source: source, seen: map[string]entry{}, kustomizations: map[string]*kustomization{}}
+}
+
+func (f *fileSystem) look(name string) entry {
+	name = relative(name)
+	if e, ok := f.seen[name]; ok {
+		return e
+	}
+	e := f.source.look(name)
+	f.seen[name] = e
+	if e.kind == entryRefused {
+		f.refuse(errors.New(string(e.content)))
+	}
+	return e
+}
+
+func (f *fileSystem) refuse(err error) {
+	if f.refusal == nil {
+		f.refusal = err
+	}
+}
+
+// relative turns a path below "/" into a name in the commit. Cleaning an
+// absolute path first keeps ".." from leading above the root.
+func relative(name string) string {
+	name = strings.TrimPrefix(path.Clean("/"+filepath.ToSlash(name)), "/")
+	if name == "" {
+		return "."
+	}
+	return name
+}
+
+// absolute is the inverse of relative.
+func absolute(name string) string { return path.Join("/", name) }
+
+// CleanedAbs gives the folder and the file name of a path, links followed.
+func (f *fileSystem) CleanedAbs(name string) (filesys.ConfirmedDir, string, error) {
+	e := f.look(name)
+	switch e.kind {
+	case entryDirectory:
+		return filesys.ConfirmedDir(absolute(e.path)), "", nil
+	case entryFile:
+		folder, file := path.Split(absolute(e.path))
+		return filesys.ConfirmedDir(path.Clean(folder)), file, nil
+	case entryRefused:
+		return "", "", errors.New(string(e.content))
+	case entryAbsent:
+	}
+	return "", "", missing(name)
+}
+
+// ReadFile gives the content of a file. A kustomization file is scanned first.
+func (f *fileSystem) ReadFile(name string) ([]byte, error) {
+	e := f.look(name)
+	switch e.kind {
+	case entryFile:
+	case entryRefused:
+		return nil, errors.New(string(e.content))
+	case entryDirectory:
+		return nil, fmt.Errorf("'%s' is a directory", name)
+	case entryAbsent:
+		return nil, missing(name)
+	}
+	if !slices.Contains(konfig.RecognizedKustomizationFileNames(), path.Base(e.path)) {
+		return e.content, nil
+	}
+	if err := f.scan(e); err != nil {
+		f.refuse(err)
+		return nil, err
+	}
+	return e.content, nil
+}
+
+// noSuchFile is how errors say that nothing stands at a path.
+const noSuchFile = "doesn't exist"
+
+func missing(name string) error { return fmt.Errorf("'%s' %s", name, noSuchFile) }
+
+// Exists tells whether something stands at a path.
+func (f *fileSystem) Exists(name string) bool { return f.look(name).kind != entryAbsent }
+
+// IsDir tells whether a directory stands at a path.
+func (f *fileSystem) IsDir(name string) bool { return f.look(name).kind == entryDirectory }
+
+// ReadDir is not offered: no build lists a directory.
+func (f *fileSystem) ReadDir(string) ([]string, error) { return nil, errReadOnly }
+
+// Glob is not offered: no build expands a pattern.
+func (f *fileSystem) Glob(string) ([]string, error) { return nil, errReadOnly }
+
+// Walk is not offered: no build walks a tree.
+func (f *fileSystem) Walk(string, filepath.WalkFunc) error { return errReadOnly }
+
+// Open is not offered: builds read whole files.
+func (f *fileSystem) Open(string) (filesys.File, error) { return nil, errReadOnly }
+
+// Create is refused.
+func (f *fileSystem) Create(string) (filesys.File, error) { return nil, errReadOnly }
+
+// Mkdir is refused.
+func (f *fileSystem) Mkdir(string) error { return errReadOnly }
+
+// MkdirAll is refused.
+func (f *fileSystem) MkdirAll(string) error { return errReadOnly }
+
+// RemoveAll is refused.
+func (f *fileSystem) RemoveAll(string) error { return errReadOnly }
+
+// WriteFile is refused.
+func (f *fileSystem) WriteFile(string, []byte) error { return errReadOnly }

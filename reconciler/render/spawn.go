@@ -1,0 +1,204 @@
+package render
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/lockstep-gitops/lockstep/reconciler"
+)
+
+// reasonSpawn is used when the child could not be started or talked to.
+const reasonSpawn = "RenderProcessFailed"
+
+// maxComplaint is how much of a child's stderr is kept, in bytes.
+const maxComplaint = 16 << 10
+
+// spawner runs renders in children.
+type spawner struct {
+	command []string
+	slots   chan struct{}
+}
+
+// render runs one child from start to end. It has been reaped when render
+// returns.
+func (s *spawner) render(ctx context.Context, files *reader, order request) ([]object, error) {
+	select {
+	case s.slots <- struct{}{}:
+		defer func() { <-s.slots }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	timed, cancel := context.WithTimeout(ctx, order.Limits.Timeout)
+	defer cancel()
+	p, err := s.start(timed)
+	if err != nil {
+		return nil, reconciler.Transientf(reasonSpawn, "start render process: %w", err)
+	}
+	objects, verdict, talkErr := converse(p, files, order)
+	if talkErr != nil {
+		cancel()
+	}
+	exitErr := p.wait()
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case files.failure != nil:
+		return nil, files.failure
+	case verdict != nil:
+		return nil, verdict
+	case talkErr == nil && exitErr == nil:
+		return objects, nil
+	case errors.Is(talkErr, errOutput):
+		return nil, reconciler.Terminalf(ReasonExpensive, "overlay %s: %w", order.Folder, talkErr)
+	case errors.Is(timed.Err(), context.DeadlineExceeded):
+		return nil, reconciler.Terminalf(ReasonExpensive, "overlay %s was not rendered within the limit of %s", order.Folder, order.Limits.Timeout)
+	}
+	return nil, p.diagnose(order, errors.Join(talkErr, exitErr))
+}
+
+// process is a running child.
+type process struct {
+	*link
+	cmd       *exec.Cmd
+	complaint *tail
+	done      chan struct{}
+	in        io.Closer
+}
+
+// start runs the child on a goroutine that keeps its thread: the kernel kills
+// the child when the thread that started it ends (golang/go#27505).
+func (s *spawner) start(ctx context.Context) (*process, error) {
+	command, err := s.program()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
+	cmd.Env = []string{}
+	cmd.Dir = "/"
+	cmd.WaitDelay = time.Second
+	detach(cmd)
+	p := &process{cmd: cmd, complaint: &tail{limit: maxComplaint}, done: make(chan struct{})}
+	cmd.Stderr = p.complaint
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	p.in = in
+	p.link = newLink(out, in, 0)
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			<-p.done
+		}
+	}()
+	return p, <-started
+}
+
+func (s *spawner) program() ([]string, error) {
+	if len(s.command) > 0 {
+		return s.command, nil
+	}
+	self, err := os.Executable()
+	return []string{self, ChildArgument}, err
+}
+
+// wait reaps the child.
+func (p *process) wait() error {
+	defer close(p.done)
+	_ = p.in.Close()
+	return p.cmd.Wait()
+}
+
+// errOutput means that a child sent more than it may.
+var errOutput = errors.New("the objects add up to more than the limit")
+
+// converse answers the child until it is done. A verdict is the child's word
+// on the content; an error means that the talk broke off.
+func converse(p *process, files *reader, order request) (objects []object, verdict, err error) {
+	body, err := json.Marshal(order)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := errors.Join(p.send(frameRequest, body), p.flush()); err != nil {
+		return nil, nil, err
+	}
+	// A child sends frames of objects, of names and of errors; all fit here.
+	p.limit = order.Limits.Output + maxRequest
+	left := order.Limits.Output
+	for {
+		f, err := p.receive()
+		if err != nil {
+			return nil, nil, err
+		}
+		switch {
+		case f.kind == frameLook && len(f.fields) == 1:
+			if err := p.answer(files.look(string(f.fields[0]))); err != nil {
+				return nil, nil, err
+			}
+		case f.kind == frameObject && len(f.fields) == 2:
+			if left -= int64(len(f.fields[1])); left < 0 || len(objects) >= order.Limits.Objects {
+				return nil, nil, errOutput
+			}
+			objects = append(objects, object{origin: string(f.fields[0]), json: f.fields[1]})
+		case f.kind == frameFailure && len(f.fields) == 2:
+			return nil, reconciler.Terminal(string(f.fields[0]), errors.New(flat(string(f.fields[1])))), nil
+		case f.kind == frameDone:
+			return objects, nil, nil
+		default:
+			return nil, nil, errFrame
+		}
+	}
+}
+
+func (p *process) answer(e entry) error {
+	return errors.Join(p.send(frameEntries, []byte{byte(e.kind)}, []byte(e.path), e.content), p.flush())
+}
+
+// diagnose says why a child ended without a verdict. When it crashed the
+// content is to blame, since nothing else went in; when something killed it,
+// or its pipes broke, trying again may help.
+func (p *process) diagnose(order request, cause error) error {
+	complaint := p.complaint.String()
+	for _, sign := range []string{"out of memory", "cannot allocate memory"} {
+		if strings.Contains(complaint, sign) {
+			return reconciler.Terminalf(ReasonExpensive, "overlay %s needed more memory than the limit of %d bytes", order.Folder, order.Limits.Memory)
+		}
+	}
+	if complaint != "" {
+		cause = fmt.Errorf("%w: %s", cause, complaint)
+	}
+	if code := p.cmd.ProcessState.ExitCode(); code > 0 && code != exitBroken {
+		return reconciler.Terminalf(ReasonFailed, "overlay %s: kustomize crashed: %w", order.Folder, cause)
+	}
+	return reconciler.Transientf(reasonSpawn, "render process for overlay %s: %w", order.Folder, cause)
+}
+
+// tail keeps the beginning of what is written and drops the rest.
+type tail struct {
+	limit int
+	kept  []byte
+}
+
+func (t *tail) Write(p []byte) (int, error) {
+	room := min(len(p), t.limit-len(t.kept))
+	t.kept = append(t.kept, p[:room]...)
+	return len(p), nil
+}
+
+func (t *tail) String() string { return flat(string(t.kept)) }

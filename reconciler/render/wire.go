@@ -1,0 +1,102 @@
+package render
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// Kinds of frames between parent and child. A frame is a length of four
+// bytes, a kind, and fields, each after its length.
+const (
+	// frameRequest starts a render. Parent to child: request as JSON.
+	frameRequest byte = 'R'
+	// frameLook asks for paths. Child to parent: names.
+	frameLook byte = 'L'
+	// frameEntries answers it. Parent to child: kind, path and content of each.
+	frameEntries byte = 'E'
+	// frameObject is one object. Child to parent: origin, JSON.
+	frameObject byte = 'O'
+	// frameFailure ends a render. Child to parent: reason, text.
+	frameFailure byte = 'F'
+	// frameDone ends a render. Child to parent: nothing.
+	frameDone byte = 'D'
+)
+
+type frame struct {
+	kind   byte
+	fields [][]byte
+}
+
+var errFrame = errors.New("malformed frame")
+
+// link is one end of the pipes between parent and child.
+type link struct {
+	in  *bufio.Reader
+	out *bufio.Writer
+	// limit is the largest frame accepted, in bytes.
+	limit int64
+}
+
+func newLink(in io.Reader, out io.Writer, limit int64) *link {
+	const buffer = 64 << 10
+	return &link{in: bufio.NewReaderSize(in, buffer), out: bufio.NewWriterSize(out, buffer), limit: limit}
+}
+
+// send writes a frame. It may stay in the buffer until flush.
+func (l *link) send(kind byte, fields ...[]byte) error {
+	size := 1
+	for _, field := range fields {
+		size += len(binary.AppendUvarint(nil, uint64(len(field)))) + len(field)
+	}
+	head := binary.BigEndian.AppendUint32(nil, uint32(size))
+	head = append(head, kind)
+	if _, err := l.out.Write(head); err != nil {
+		return err
+	}
+	for _, field := range fields {
+		if _, err := l.out.Write(binary.AppendUvarint(nil, uint64(len(field)))); err != nil {
+			return err
+		}
+		if _, err := l.out.Write(field); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *link) flush() error { return l.out.Flush() }
+
+// receive reads a frame. io.EOF means that the other end closed in between.
+func (l *link) receive() (frame, error) {
+	var head [4]byte
+	if _, err := io.ReadFull(l.in, head[:]); err != nil {
+		return frame{}, err
+	}
+	size := int64(binary.BigEndian.Uint32(head[:]))
+	if size < 1 || size > l.limit {
+		return frame{}, fmt.Errorf("frame of %d bytes: %w", size, errFrame)
+	}
+	body := make([]byte, size)
+	if _, err := io.ReadFull(l.in, body); err != nil {
+		return frame{}, fmt.Errorf("read frame: %w", err)
+	}
+	fields, err := split(body[1:])
+	return frame{kind: body[0], fields: fields}, err
+}
+
+func split(body []byte) ([][]byte, error) {
+	var fields [][]byte
+	for len(body) > 0 {
+		size, used := binary.Uvarint(body)
+		if used <= 0 || size > uint64(len(body)-used) {
+			return nil, errFrame
+		}
+		body = body[used:]
+		fields = append(fields, body[:size:size])
+		body = body[size:]
+	}
+	return fields, nil
+}
