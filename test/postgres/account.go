@@ -39,6 +39,16 @@ func serverAccount() (account, error) {
 	return account{}, errors.New("tests run as root, and there is neither a user postgres nor a user nobody to run the server as")
 }
 
+// folder makes a folder for temporary files. It is not one of testing.T, which
+// lies below a folder that only the user who runs the test may enter.
+func (a account) folder(prefix string) (string, error) {
+	path, err := os.MkdirTemp("", prefix)
+	if err != nil {
+		return "", err
+	}
+	return path, a.own(path)
+}
+
 func (a account) own(path string) error {
 	if !a.switched {
 		return nil

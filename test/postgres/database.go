@@ -32,14 +32,14 @@ func (s *Server) Database(t testing.TB) Database {
 	database := Database{
 		Host: s.Host, Port: s.Port, User: name, Password: rand.Text(), Name: name, SSLMode: "disable", server: s,
 	}
-	s.administer(t, t.Context(),
+	s.administer(t.Context(), t,
 		"CREATE ROLE "+quote(name)+" LOGIN PASSWORD '"+database.Password+"'",
 		"CREATE DATABASE "+quote(name)+" OWNER "+quote(name))
 	t.Cleanup(func() {
 		// The context of the test has ended by the time it is cleaned up.
 		ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 		defer cancel()
-		s.administer(t, ctx, "DROP DATABASE IF EXISTS "+quote(name)+" WITH (FORCE)", "DROP ROLE IF EXISTS "+quote(name))
+		s.administer(ctx, t, "DROP DATABASE IF EXISTS "+quote(name)+" WITH (FORCE)", "DROP ROLE IF EXISTS "+quote(name))
 	})
 	return database
 }
@@ -56,7 +56,7 @@ func (d Database) Secret() map[string][]byte {
 func (d *Database) SetPassword(t testing.TB, password string) {
 	t.Helper()
 	literal := "E'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(password) + "'"
-	d.server.administer(t, t.Context(), "ALTER ROLE "+quote(d.User)+" PASSWORD "+literal)
+	d.server.administer(t.Context(), t, "ALTER ROLE "+quote(d.User)+" PASSWORD "+literal)
 	d.Password = password
 }
 
@@ -104,13 +104,13 @@ func (s *Server) ping(ctx context.Context) error {
 }
 
 // administer runs statements as the superuser.
-func (s *Server) administer(t testing.TB, ctx context.Context, statements ...string) {
+func (s *Server) administer(ctx context.Context, t testing.TB, statements ...string) {
 	t.Helper()
 	conn, err := s.dial(ctx, "postgres")
 	if err != nil {
 		t.Fatalf("connection to the server: %v", err)
 	}
-	defer conn.Close(ctx)
+	defer func() { _ = conn.Close(ctx) }()
 	for _, statement := range statements {
 		if _, err := conn.Exec(ctx, statement); err != nil {
 			t.Fatalf("%s: %v", fmt.Sprintf("%.40s", statement), err)

@@ -28,7 +28,7 @@ func TestServer(t *testing.T) {
 	t.Run("the role owns its database and may create tables", func(t *testing.T) {
 		conn, err := connect(t.Context(), database)
 		assert.NilError(t, err)
-		defer conn.Close(t.Context())
+		defer func() { _ = conn.Close(t.Context()) }()
 		_, err = conn.Exec(t.Context(), "CREATE TABLE a (id int)")
 		assert.NilError(t, err)
 		var memory string

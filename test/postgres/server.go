@@ -19,7 +19,7 @@ import (
 )
 
 // startTimeout bounds the time from the start of the process to its first answer.
-const startTimeout = 30 * time.Second
+const startTimeout = 60 * time.Second
 
 // stopTimeout bounds a shutdown before the process is killed.
 const stopTimeout = 10 * time.Second
@@ -109,10 +109,7 @@ func start(t testing.TB, programs string, opts ...Option) *Server {
 	if err != nil {
 		t.Fatalf("account for the server: %v", err)
 	}
-	folder, err := os.MkdirTemp("", "lockstep-postgres-")
-	if err == nil {
-		err = account.own(folder)
-	}
+	folder, err := account.folder("lockstep-postgres-")
 	if err != nil {
 		t.Fatalf("folder for the server: %v", err)
 	}
@@ -210,7 +207,7 @@ func freePort() (uint16, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer listener.Close()
+	defer func() { _ = listener.Close() }()
 	address, ok := listener.Addr().(*net.TCPAddr)
 	if !ok {
 		return 0, fmt.Errorf("%s is no TCP address", listener.Addr())
@@ -243,7 +240,7 @@ func launch(command *exec.Cmd, log string) (*process, error) {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		defer close(p.done)
-		defer output.Close()
+		defer func() { _ = output.Close() }()
 		err := command.Start()
 		started <- err
 		if err == nil {
