@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/fields"
@@ -35,6 +36,7 @@ type place struct {
 // vigil is the wait for the objects of one place.
 type vigil struct {
 	place
+	tenant *tenant
 	client dynamic.ResourceInterface
 	// wanted are the resourceVersions as applied, by name.
 	wanted map[string]string
@@ -75,7 +77,7 @@ func (t *tenant) vigils(objects []reconciler.Object) ([]*vigil, error) {
 		at := place{id.resource, id.namespace}
 		v, ok := byPlace[at]
 		if !ok {
-			v = &vigil{place: at, client: client, wanted: map[string]string{}, pending: map[string]string{}}
+			v = &vigil{place: at, tenant: t, client: client, wanted: map[string]string{}, pending: map[string]string{}}
 			byPlace[at] = v
 			out = append(out, v)
 		}
@@ -87,26 +89,57 @@ func (t *tenant) vigils(objects []reconciler.Object) ([]*vigil, error) {
 
 // keep watches until nothing is pending.
 func (v *vigil) keep(ctx context.Context) error {
-	_, err := watchtools.UntilWithSync(ctx, v.listWatch(), &unstructured.Unstructured{}, nil, v.see)
-	if err != nil && ctx.Err() == nil && errors.Is(err, watchtools.ErrWatchClosed) {
+	return v.tenant.until(ctx, v.client, v.selector(), nil, v.see)
+}
+
+// selector picks one object by name, or a whole kind when several of it are
+// waited for.
+func (v *vigil) selector() string {
+	if len(v.wanted) == 1 {
+		for name := range v.wanted {
+			return fields.OneTermEqualSelector("metadata.name", name).String()
+		}
+	}
+	return ""
+}
+
+// until lists and watches until seen answers true or an error. Whoever lacks
+// the right to watch is told at once: the watch itself would try again until
+// ctx ends and say nothing.
+func (t *tenant) until(ctx context.Context, client dynamic.ResourceInterface, selector string, synced watchtools.PreconditionFunc, seen watchtools.ConditionFunc) error {
+	watching, refuse := context.WithCancelCause(ctx)
+	defer refuse(nil)
+	lw := selecting(client, func(options *metav1.ListOptions) { options.FieldSelector = selector })
+	list, follow := lw.ListWithContextFunc, lw.WatchFuncWithContext
+	lw.ListWithContextFunc = func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+		objects, err := list(ctx, options)
+		t.refuseIfForbidden(err, refuse)
+		return objects, err
+	}
+	lw.WatchFuncWithContext = func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+		watcher, err := follow(ctx, options)
+		t.refuseIfForbidden(err, refuse)
+		return watcher, err
+	}
+	_, err := watchtools.UntilWithSync(watching, lw, &unstructured.Unstructured{}, synced, seen)
+	switch {
+	case err == nil || ctx.Err() != nil:
+		return err
+	case watching.Err() != nil:
+		return context.Cause(watching)
+	case errors.Is(err, watchtools.ErrWatchClosed):
 		return reconciler.Transient("WatchClosed", err)
 	}
 	return err
 }
 
-// listWatch watches one object by name, or a whole kind when several of it
-// are waited for.
-func (v *vigil) listWatch() cache.ListerWatcher {
-	selector := ""
-	if len(v.wanted) == 1 {
-		for name := range v.wanted {
-			selector = fields.OneTermEqualSelector("metadata.name", name).String()
-		}
+func (t *tenant) refuseIfForbidden(err error, refuse context.CancelCauseFunc) {
+	if apierrors.IsForbidden(err) {
+		refuse(reconciler.Terminal("Forbidden", t.explain(err)))
 	}
-	return selecting(v.client, func(options *metav1.ListOptions) { options.FieldSelector = selector })
 }
 
-func selecting(client dynamic.ResourceInterface, tweak func(*metav1.ListOptions)) cache.ListerWatcher {
+func selecting(client dynamic.ResourceInterface, tweak func(*metav1.ListOptions)) *cache.ListWatch {
 	return &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 			tweak(&options)

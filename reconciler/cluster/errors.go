@@ -2,11 +2,8 @@ package cluster
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
-	"net/http"
-	"slices"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -14,10 +11,6 @@ import (
 
 	"github.com/lockstep-gitops/lockstep/reconciler"
 )
-
-// maxError bounds the text of an API error. An immutable Job template comes
-// back whole, 5 KB of it.
-const maxError = 600
 
 // apiError is an error of the API whose text was made safe. It still answers
 // apierrors.IsNotFound and the like, which look for the Status.
@@ -108,65 +101,4 @@ func malformed(text string) bool {
 		}
 	}
 	return false
-}
-
-// safeText is the text of an API error without values that may be secret.
-func safeText(object reconciler.Object, err error) string {
-	if object.GroupVersionKind().GroupKind().String() == "Secret" {
-		return secretText(err)
-	}
-	text := err.Error()
-	for _, value := range sensitive(object.Object, false) {
-		text = strings.ReplaceAll(text, value, "[redacted]")
-	}
-	if len(text) > maxError {
-		text = strings.ToValidUTF8(text[:maxError], "") + " …"
-	}
-	return text
-}
-
-// secretText says what the API has against a Secret by field paths alone: its
-// own words may repeat a value (R5 of the API: a number in stringData comes
-// back in the message).
-func secretText(err error) string {
-	status, ok := statusOf(err)
-	if !ok {
-		return "the Secret was refused"
-	}
-	text := fmt.Sprintf("the API server refused it with %d %s", status.Code, http.StatusText(int(status.Code)))
-	if status.Reason == metav1.StatusReasonForbidden || status.Reason == metav1.StatusReasonNotFound {
-		return err.Error()
-	}
-	if status.Details == nil {
-		return text + "; values of data must be base64 strings"
-	}
-	for _, cause := range status.Details.Causes {
-		text += fmt.Sprintf("; %s: %s", cause.Field, cause.Type)
-	}
-	return text
-}
-
-// sensitive collects the values of a manifest that may be secret: those of
-// environment variables, and all below data and stringData. The longest come
-// first, so that none is left over as a part of another.
-func sensitive(value any, inside bool) []string {
-	var found []string
-	switch value := value.(type) {
-	case map[string]any:
-		_, isVariable := value["name"].(string)
-		for key, item := range value {
-			secret := inside || key == "stringData" || key == "data" || (isVariable && key == "value")
-			found = append(found, sensitive(item, secret)...)
-		}
-	case []any:
-		for _, item := range value {
-			found = append(found, sensitive(item, inside)...)
-		}
-	case string:
-		if inside && len(value) >= 4 {
-			found = append(found, value, base64.StdEncoding.EncodeToString([]byte(value)))
-		}
-	}
-	slices.SortFunc(found, func(a, b string) int { return len(b) - len(a) })
-	return found
 }

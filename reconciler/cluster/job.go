@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,7 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
-	watchtools "k8s.io/client-go/tools/watch"
+	"k8s.io/client-go/tools/cache"
 
 	"github.com/lockstep-gitops/lockstep/reconciler"
 )
@@ -38,7 +39,8 @@ func (t *tenant) jobs(namespace string) dynamic.ResourceInterface {
 	return t.client.Resource(schema.GroupVersionResource{Group: "batch", Version: "v1", Resource: "jobs"}).Namespace(namespace)
 }
 
-// Jobs lists the Jobs with these labels, oldest first.
+// Jobs lists the Jobs with these labels, oldest first. Their times are whole
+// seconds, so Jobs of one second are in the order of their attempts.
 func (t *tenant) Jobs(ctx context.Context, wanted map[string]string) ([]reconciler.JobState, error) {
 	list, err := t.jobs(t.namespace).List(ctx, metav1.ListOptions{LabelSelector: labels.SelectorFromSet(wanted).String()})
 	if err != nil {
@@ -46,7 +48,7 @@ func (t *tenant) Jobs(ctx context.Context, wanted map[string]string) ([]reconcil
 	}
 	slices.SortFunc(list.Items, func(a, b unstructured.Unstructured) int {
 		first, second := a.GetCreationTimestamp(), b.GetCreationTimestamp()
-		return first.Compare(second.Time)
+		return cmp.Or(first.Compare(second.Time), cmp.Compare(attemptOf(&a), attemptOf(&b)), cmp.Compare(a.GetName(), b.GetName()))
 	})
 	states := make([]reconciler.JobState, 0, len(list.Items))
 	for i := range list.Items {
@@ -64,14 +66,20 @@ func (t *tenant) Jobs(ctx context.Context, wanted map[string]string) ([]reconcil
 func (t *tenant) AwaitJob(ctx context.Context, namespace, name string) (reconciler.JobState, error) {
 	var ended *unstructured.Unstructured
 	selector := fields.OneTermEqualSelector("metadata.name", name).String()
-	lw := selecting(t.jobs(namespace), func(options *metav1.ListOptions) { options.FieldSelector = selector })
-	_, err := watchtools.UntilWithSync(ctx, lw, &unstructured.Unstructured{}, nil, func(event watch.Event) (bool, error) {
+	vanished := reconciler.Transientf("JobVanished", "Job %s/%s was deleted before its result was read", namespace, name)
+	there := func(store cache.Store) (bool, error) {
+		if len(store.ListKeys()) == 0 {
+			return false, vanished
+		}
+		return false, nil
+	}
+	err := t.until(ctx, t.jobs(namespace), selector, there, func(event watch.Event) (bool, error) {
 		object, ok := event.Object.(*unstructured.Unstructured)
 		switch {
 		case !ok || object.GetName() != name:
 			return false, nil
 		case event.Type == watch.Deleted:
-			return false, reconciler.Transientf("JobVanished", "Job %s/%s was deleted before its result was read", namespace, name)
+			return false, vanished
 		}
 		ended = object
 		return jobPhase(object) != reconciler.JobRunning, nil
@@ -113,10 +121,7 @@ func (t *tenant) state(ctx context.Context, object *unstructured.Unstructured) (
 		return reconciler.JobState{}, err
 	}
 	phase, condition := ending(job)
-	state := reconciler.JobState{Name: job.Name, Phase: phase, ExitCode: -1}
-	if attempt, err := strconv.ParseInt(job.Annotations[attemptAnnotation], 10, 64); err == nil {
-		state.Attempt = attempt
-	}
+	state := reconciler.JobState{Name: job.Name, Phase: phase, Attempt: attemptOf(object), ExitCode: -1}
 	if job.Status.StartTime != nil {
 		state.StartedAt = job.Status.StartTime.Time
 	}
@@ -173,6 +178,15 @@ func (t *tenant) tail(ctx context.Context, pod *corev1.Pod, container string) st
 		return "its log could not be read: " + t.explain(err).Error()
 	}
 	return string(text)
+}
+
+// attemptOf is the attempt that started a Job, zero for one that is not ours.
+func attemptOf(object *unstructured.Unstructured) int64 {
+	attempt, err := strconv.ParseInt(object.GetAnnotations()[attemptAnnotation], 10, 64)
+	if err != nil {
+		return 0
+	}
+	return attempt
 }
 
 func decodeJob(object *unstructured.Unstructured) (*batchv1.Job, error) {

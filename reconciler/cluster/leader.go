@@ -69,6 +69,10 @@ func Lead(ctx context.Context, config *rest.Config, lease Lease, work func(conte
 				defer cancel()
 				defer context.AfterFunc(ctx, cancel)()
 				result = work(working)
+				if held.Err() != nil {
+					// It ended because the Lease went, whatever it says of it.
+					result = ErrLeaseLost
+				}
 				close(ended)
 				release()
 			},
@@ -81,9 +85,6 @@ func Lead(ctx context.Context, config *rest.Config, lease Lease, work func(conte
 	elector.Run(election)
 	select {
 	case <-ended:
-		if ctx.Err() == nil && result == nil {
-			return ErrLeaseLost
-		}
 		return result
 	default:
 		if ctx.Err() != nil && !leading.Load() {

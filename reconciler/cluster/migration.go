@@ -19,8 +19,8 @@ import (
 
 // Where the Pod of a migration finds its files and its credentials.
 const (
-	archiveDir     = "/lockstep/migrations"
-	credentialsDir = "/lockstep/database"
+	archiveDir     = "/etc/lockstep/migrations"
+	credentialsDir = "/etc/lockstep/database"
 )
 
 // chunkSize is how much of an archive one ConfigMap holds. The API refuses

@@ -5,8 +5,11 @@
 package metrics
 
 import (
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -25,6 +28,18 @@ type Recorder struct {
 	version, expected, pending, dirty                *prometheus.GaugeVec
 	attempts                                         *prometheus.CounterVec
 	phases, settled, migrations                      *prometheus.HistogramVec
+
+	mu sync.Mutex
+	// shown are the labels of each Release that may go while it stays.
+	shown map[types.NamespacedName]*shown
+}
+
+// shown is what is deleted by name when a Release has it no more. To delete
+// all and set them anew would leave a scrape in between with nothing.
+type shown struct {
+	source    v1alpha1.Source
+	databases []string
+	kinds     map[string]int
 }
 
 var _ reconciler.Recorder = (*Recorder)(nil)
@@ -34,6 +49,7 @@ func New(registry prometheus.Registerer) *Recorder {
 	f := factory{registry}
 	seconds := []float64{0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600}
 	return &Recorder{
+		shown:      map[types.NamespacedName]*shown{},
 		ready:      f.gauge("release_ready", "Whether the revision of the branch is settled."),
 		suspended:  f.gauge("release_suspended", "Whether new attempts are suspended."),
 		held:       f.gauge("release_held", "Whether the revision of the branch failed and is not tried again."),
@@ -110,10 +126,26 @@ func (r *Recorder) Migration(release types.NamespacedName, database string, took
 // Objects is called when the objects of a revision are known. Kinds that the
 // revision has no more go.
 func (r *Recorder) Objects(release types.NamespacedName, kinds map[string]int) {
-	r.objects.DeletePartialMatch(labelsOf(release))
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	last := r.last(release)
+	for kind := range last.kinds {
+		if _, still := kinds[kind]; !still {
+			r.objects.DeleteLabelValues(release.Namespace, release.Name, kind)
+		}
+	}
+	last.kinds = maps.Clone(kinds)
 	for kind, count := range kinds {
 		r.objects.WithLabelValues(release.Namespace, release.Name, kind).Set(float64(count))
 	}
+}
+
+// last is what is shown of a Release. The lock is held.
+func (r *Recorder) last(release types.NamespacedName) *shown {
+	if r.shown[release] == nil {
+		r.shown[release] = &shown{}
+	}
+	return r.shown[release]
 }
 
 // Observe is called with each new state of a Release.
@@ -126,36 +158,63 @@ func (r *Recorder) Observe(release *v1alpha1.Release) {
 	if status.LastGoodTime != nil {
 		r.lastGood.WithLabelValues(key.Namespace, key.Name).Set(float64(status.LastGoodTime.Unix()))
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.observeInfo(key, release.Spec.Source)
-	for _, database := range status.Databases {
-		r.observeDatabase(key, database)
-	}
+	r.observeDatabases(key, status.Databases)
 }
 
 // observeInfo replaces the one info series when the source changed.
 func (r *Recorder) observeInfo(key types.NamespacedName, source v1alpha1.Source) {
-	labels := prometheus.Labels{
-		"namespace": key.Namespace, "release": key.Name, "url": source.URL, "branch": source.Branch, "path": source.Path,
+	last := r.last(key)
+	if old := last.source; old.URL != source.URL || old.Branch != source.Branch || old.Path != source.Path {
+		r.info.DeletePartialMatch(labelsOf(key))
 	}
-	r.info.DeletePartialMatch(labelsOf(key))
-	r.info.With(labels).Set(1)
+	last.source = source
+	r.info.WithLabelValues(key.Namespace, key.Name, source.URL, source.Branch, source.Path).Set(1)
 }
 
-// observeDatabase exports versions that are numbers; others have no order
-// that a gauge could show.
-func (r *Recorder) observeDatabase(key types.NamespacedName, database v1alpha1.DatabaseStatus) {
-	if version, err := strconv.ParseFloat(database.Version, 64); err == nil {
-		r.version.WithLabelValues(key.Namespace, key.Name, database.Name).Set(version)
+// observeDatabases shows the databases, and those of before no more: one that
+// was dirty and left the Release would raise an alert for ever.
+func (r *Recorder) observeDatabases(key types.NamespacedName, databases []v1alpha1.DatabaseStatus) {
+	names := make([]string, 0, len(databases))
+	for _, database := range databases {
+		names = append(names, database.Name)
+		number(r.version, key, database.Name, database.Version)
+		number(r.expected, key, database.Name, database.Expected)
+		r.pending.WithLabelValues(key.Namespace, key.Name, database.Name).Set(float64(database.Pending))
+		r.dirty.WithLabelValues(key.Namespace, key.Name, database.Name).Set(truth(database.Dirty))
 	}
-	if version, err := strconv.ParseFloat(database.Expected, 64); err == nil {
-		r.expected.WithLabelValues(key.Namespace, key.Name, database.Name).Set(version)
+	last := r.last(key)
+	for _, name := range last.databases {
+		if slices.Contains(names, name) {
+			continue
+		}
+		labels := labelsOf(key)
+		labels["database"] = name
+		for _, series := range []*prometheus.GaugeVec{r.version, r.expected, r.pending, r.dirty} {
+			series.Delete(labels)
+		}
 	}
-	r.pending.WithLabelValues(key.Namespace, key.Name, database.Name).Set(float64(database.Pending))
-	r.dirty.WithLabelValues(key.Namespace, key.Name, database.Name).Set(truth(database.Dirty))
+	last.databases = names
+}
+
+// number exports a version that is a number; others have no order that a
+// gauge could show.
+func number(gauge *prometheus.GaugeVec, key types.NamespacedName, database, version string) {
+	value, err := strconv.ParseFloat(version, 64)
+	if err != nil {
+		gauge.DeleteLabelValues(key.Namespace, key.Name, database)
+		return
+	}
+	gauge.WithLabelValues(key.Namespace, key.Name, database).Set(value)
 }
 
 // Forget drops all series of a Release that is gone.
 func (r *Recorder) Forget(release types.NamespacedName) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.shown, release)
 	labels := labelsOf(release)
 	for _, series := range []interface {
 		DeletePartialMatch(prometheus.Labels) int

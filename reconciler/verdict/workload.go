@@ -84,6 +84,9 @@ func job(object *unstructured.Unstructured) Verdict {
 	if c, found := conditionOf(object, "Failed"); found && c.status == "True" {
 		return stuck("failed: %s: %s", c.reason, c.message)
 	}
+	if c, found := conditionOf(object, "Suspended"); found && c.status == "True" {
+		return moving("suspended: it runs when somebody sets spec.suspend to false")
+	}
 	return moving("running: %d active, %d failed", number(object, 0, "status", "active"), number(object, 0, "status", "failed"))
 }
 

@@ -1,0 +1,205 @@
+package cluster_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+
+	"gotest.tools/v3/assert"
+	"gotest.tools/v3/poll"
+
+	"github.com/lockstep-gitops/lockstep/reconciler"
+	"github.com/lockstep-gitops/lockstep/reconciler/api/v1alpha1"
+	"github.com/lockstep-gitops/lockstep/reconciler/cluster"
+	"github.com/lockstep-gitops/lockstep/test/controlplane"
+)
+
+// recordedDomain keeps what the loop gives it, of one namespace.
+type recordedDomain struct {
+	namespace string
+	passed    chan *v1alpha1.Release
+	forgotten chan types.NamespacedName
+
+	mu   sync.Mutex
+	work func(context.Context, *v1alpha1.Release) (reconciler.Next, error)
+}
+
+// Reconcile implements cluster.Domain.
+func (d *recordedDomain) Reconcile(ctx context.Context, release *v1alpha1.Release) (reconciler.Next, error) {
+	if release.Namespace != d.namespace {
+		return reconciler.Next{After: time.Hour}, nil
+	}
+	d.mu.Lock()
+	work := d.work
+	d.mu.Unlock()
+	d.passed <- release
+	if work == nil {
+		return reconciler.Next{After: time.Hour}, nil
+	}
+	return work(ctx, release)
+}
+
+// Forget implements cluster.Domain.
+func (d *recordedDomain) Forget(key types.NamespacedName) {
+	if key.Namespace == d.namespace {
+		d.forgotten <- key
+	}
+}
+
+// quiet asserts that no pass comes for a while.
+func (d *recordedDomain) quiet(t *testing.T) {
+	t.Helper()
+	select {
+	case release := <-d.passed:
+		t.Fatalf("a pass over generation %d, resourceVersion %s, that nobody asked for", release.Generation, release.ResourceVersion)
+	case <-time.After(1500 * time.Millisecond):
+	}
+}
+
+// waitFor polls until something is so.
+func (*world) waitFor(t *testing.T, so func() bool) {
+	t.Helper()
+	poll.WaitOn(t, func(poll.LogT) poll.Result {
+		if so() {
+			return poll.Success()
+		}
+		return poll.Continue("not yet")
+	}, poll.WithTimeout(patience))
+}
+
+// loop runs a Controller over the namespace of the world. What is returned
+// ends it and waits for its end.
+func (w *world) loop(t *testing.T, work func(context.Context, *v1alpha1.Release) (reconciler.Next, error)) (*recordedDomain, func()) {
+	t.Helper()
+	controller, err := cluster.NewController(controlplane.Config(t), slog.New(slog.DiscardHandler))
+	assert.NilError(t, err)
+	w.cluster, err = cluster.New(cluster.Options{
+		Config: controlplane.Config(t), Events: events.NewFakeRecorder(1), Saved: controller.Saved,
+	})
+	assert.NilError(t, err)
+	domain := &recordedDomain{
+		namespace: w.namespace, passed: make(chan *v1alpha1.Release, 100), forgotten: make(chan types.NamespacedName, 100), work: work,
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { assert.Check(t, controller.Watch(ctx)) })
+	running.Go(func() { assert.Check(t, controller.Work(ctx, domain, 2)) })
+	end := sync.OnceFunc(func() { cancel(); running.Wait() })
+	t.Cleanup(end)
+	w.waitFor(t, controller.Synced)
+	return domain, end
+}
+
+// TestLoopPassesOnWhatMatters shows what wakes the loop up: a new Release, a
+// new spec, a new value of the annotation; not a status, not a label.
+func TestLoopPassesOnWhatMatters(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	controlplane.InstallCRD(t)
+	domain, _ := w.loop(t, nil)
+	w.release = storedRelease(t, w.releases(), "web")
+	first := answered(t, domain.passed)
+	assert.Equal(t, first.UID, w.release.UID)
+	assert.Equal(t, first.Spec.Source.Branch, "clean-k8s-deploy")
+	assert.Equal(t, len(first.ManagedFields), 0, "P7: managed fields are kept in memory")
+
+	w.release.Status.Phase = "Fetch"
+	assert.NilError(t, w.cluster.SaveStatus(t.Context(), w.release))
+	mergePatch(t, w.releases(), "web", `{"status":{"phase":"Render"}}`, "status")
+	mergePatch(t, w.releases(), "web", `{"metadata":{"labels":{"by":"hand"}}}`)
+	domain.quiet(t)
+
+	mergePatch(t, w.releases(), "web", `{"spec":{"suspend":true}}`)
+	changed := answered(t, domain.passed)
+	assert.Equal(t, changed.Generation, int64(2))
+	assert.Assert(t, changed.Spec.Suspend)
+	assert.Equal(t, changed.Status.Phase, "Render")
+
+	mergePatch(t, w.releases(), "web", `{"metadata":{"annotations":{"lockstep.dev/requested-at":"now"}}}`)
+	assert.Equal(t, answered(t, domain.passed).Annotations[v1alpha1.RequestedAtAnnotation], "now")
+	mergePatch(t, w.releases(), "web", `{"metadata":{"annotations":{"lockstep.dev/requested-at":"now"}}}`)
+	domain.quiet(t)
+
+	assert.NilError(t, w.releases().Delete(t.Context(), "web", metav1.DeleteOptions{}))
+	assert.Equal(t, answered(t, domain.forgotten), types.NamespacedName{Namespace: w.namespace, Name: "web"})
+	domain.quiet(t)
+}
+
+// TestLoopDecidesOnWhatItWrote covers P8: the pass that follows a write sees
+// it, however late the watch is.
+func TestLoopDecidesOnWhatItWrote(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	controlplane.InstallCRD(t)
+	const passes = 20
+	domain, _ := w.loop(t, func(ctx context.Context, release *v1alpha1.Release) (reconciler.Next, error) {
+		if release.Status.Attempt >= passes {
+			return reconciler.Next{After: time.Hour}, nil
+		}
+		release.Status.Attempt++
+		return reconciler.Next{After: time.Nanosecond}, w.cluster.SaveStatus(ctx, release)
+	})
+	storedRelease(t, w.releases(), "web")
+	for want := range int64(passes) {
+		got := answered(t, domain.passed)
+		// The pass itself counts on in the same object, by one at most.
+		assert.Assert(t, got.Status.Attempt == want || got.Status.Attempt == want+1, "pass %d saw %d", want, got.Status.Attempt)
+	}
+	w.waitFor(t, func() bool {
+		live, err := w.releases().Get(t.Context(), "web", metav1.GetOptions{})
+		return err == nil && typed[v1alpha1.Release](t, live).Status.Attempt == passes
+	})
+}
+
+// TestLoopTriesAgain shows that a pass which could not be finished, and an
+// attempt that is to go on, come again by themselves.
+func TestLoopTriesAgain(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		next reconciler.Next
+		err  error
+	}{
+		"after an error":           {reconciler.Next{}, errors.New("status not written")},
+		"after a retry":            {reconciler.Next{After: time.Hour, Retry: true}, nil},
+		"after a retry with limit": {reconciler.Next{After: time.Millisecond, Retry: true}, nil},
+		"after the interval":       {reconciler.Next{After: time.Millisecond}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			controlplane.InstallCRD(t)
+			domain, _ := w.loop(t, func(context.Context, *v1alpha1.Release) (reconciler.Next, error) { return test.next, test.err })
+			storedRelease(t, w.releases(), "web")
+			answered(t, domain.passed)
+			answered(t, domain.passed)
+		})
+	}
+}
+
+// TestLoopEndsAfterItsLastPass covers P3: who waits for the loop can be sure
+// that nothing works any more.
+func TestLoopEndsAfterItsLastPass(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	controlplane.InstallCRD(t)
+	working := make(chan struct{})
+	finished := false
+	domain, end := w.loop(t, func(ctx context.Context, _ *v1alpha1.Release) (reconciler.Next, error) {
+		close(working)
+		<-ctx.Done()
+		<-time.After(200 * time.Millisecond)
+		finished = true
+		return reconciler.Next{After: time.Hour}, ctx.Err()
+	})
+	storedRelease(t, w.releases(), "web")
+	answered(t, domain.passed)
+	answered(t, working)
+	end()
+	assert.Assert(t, finished)
+}
