@@ -1,0 +1,171 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/klog/v2"
+
+	"github.com/lockstep-gitops/lockstep/reconciler"
+	"github.com/lockstep-gitops/lockstep/reconciler/api/v1alpha1"
+	"github.com/lockstep-gitops/lockstep/reconciler/cluster"
+	"github.com/lockstep-gitops/lockstep/reconciler/database"
+	"github.com/lockstep-gitops/lockstep/reconciler/gitrepo"
+	"github.com/lockstep-gitops/lockstep/reconciler/httpcheck"
+	"github.com/lockstep-gitops/lockstep/reconciler/metrics"
+	"github.com/lockstep-gitops/lockstep/reconciler/render"
+	"github.com/lockstep-gitops/lockstep/reconciler/web"
+)
+
+// daemon is `lockstep run` with everything wired.
+type daemon struct {
+	config     config
+	log        *slog.Logger
+	kube       *rest.Config
+	registry   *prometheus.Registry
+	controller *cluster.Controller
+	domain     *reconciler.Reconciler
+	events     events.EventBroadcaster
+}
+
+func newDaemon(c config, log *slog.Logger) (*daemon, error) {
+	klog.SetSlogLogger(log)
+	kube, err := clientcmd.BuildConfigFromFlags("", c.kubeconfig)
+	if err != nil {
+		return nil, fmt.Errorf("reach the cluster: %w", err)
+	}
+	kube.UserAgent = "lockstep/" + version
+	kube.QPS, kube.Burst = 50, 100
+	controller, err := cluster.NewController(kube, log)
+	if err != nil {
+		return nil, err
+	}
+	d := &daemon{config: c, log: log, kube: kube, registry: prometheus.NewRegistry(), controller: controller}
+	d.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	recorder, err := d.recorder()
+	if err != nil {
+		return nil, err
+	}
+	api, err := cluster.New(cluster.Options{
+		Config: kube, Image: c.migrateImage, Log: log, Events: recorder, Saved: controller.Saved,
+	})
+	if err != nil {
+		return nil, err
+	}
+	source, err := gitrepo.New(gitrepo.Options{Dir: c.storeDir, MinAge: -1, Log: log})
+	if err != nil {
+		return nil, err
+	}
+	d.domain = &reconciler.Reconciler{
+		Source: source, Renderer: render.New(render.Options{}), Migrations: database.Adapter{},
+		Cluster: api, HTTP: httpcheck.New(nil), Recorder: metrics.New(d.registry), Log: log,
+		Boundary: boundary(c.storeDir),
+	}
+	return d, nil
+}
+
+// recorder makes what sends events; it is started with the daemon.
+func (d *daemon) recorder() (events.EventRecorder, error) {
+	client, err := kubernetes.NewForConfig(d.kube)
+	if err != nil {
+		return nil, fmt.Errorf("client of the Kubernetes API: %w", err)
+	}
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		return nil, err
+	}
+	d.events = events.NewBroadcaster(&events.EventSinkImpl{Interface: client.EventsV1()})
+	return d.events.NewRecorder(scheme, "lockstep"), nil
+}
+
+// run starts everything and stops it in the order in which it depends on each
+// other: first the work, then the Lease, then what only looks.
+func (d *daemon) run(ctx context.Context) error {
+	looking, stopLooking := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopLooking()
+	group, grouped := errgroup.WithContext(looking)
+	group.Go(func() error {
+		return listen(grouped, d.config.metricsAddress, web.Metrics(metrics.Handler(d.registry)))
+	})
+	group.Go(func() error { return listen(grouped, d.config.healthAddress, web.Health(d.ready)) })
+	group.Go(func() error { return d.controller.Watch(grouped) })
+	group.Go(func() error {
+		if err := d.events.StartRecordingToSinkWithContext(grouped); err != nil {
+			return fmt.Errorf("events: %w", err)
+		}
+		<-grouped.Done()
+		d.events.Shutdown()
+		return nil
+	})
+	group.Go(func() error {
+		defer stopLooking()
+		working, stop := context.WithCancel(grouped)
+		defer stop()
+		defer context.AfterFunc(ctx, stop)()
+		return d.lead(working)
+	})
+	err := group.Wait()
+	if ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled)) {
+		d.log.Info("stopped")
+		return nil
+	}
+	return err
+}
+
+func (d *daemon) lead(ctx context.Context) error {
+	identity := d.config.identity
+	if identity == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			return fmt.Errorf("name of this process for the Lease: %w; set --identity", err)
+		}
+		identity = host
+	}
+	// The name is that of the Pod: a container that starts anew finds its own
+	// Lease and goes on at once, since the process that held it is gone.
+	d.log.InfoContext(ctx, "waiting for the Lease", "lease", d.config.namespace+"/"+d.config.leaseName, "identity", identity)
+	lease := cluster.Lease{Namespace: d.config.namespace, Name: d.config.leaseName, Identity: identity}
+	return cluster.Lead(ctx, d.kube, lease, func(ctx context.Context) error {
+		d.log.InfoContext(ctx, "leading")
+		return d.controller.Work(ctx, d.domain, d.config.workers)
+	})
+}
+
+func (d *daemon) ready() error {
+	if !d.controller.Synced() {
+		return errors.New("the Releases are not known yet: the Kubernetes API has not answered")
+	}
+	return nil
+}
+
+// listen serves until the context ends, then lets requests finish.
+func listen(ctx context.Context, address string, handler http.Handler) error {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	server := web.Server(address, handler)
+	defer context.AfterFunc(ctx, func() {
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		_ = server.Shutdown(last)
+	})()
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve %s: %w", address, err)
+	}
+	return nil
+}
