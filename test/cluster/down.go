@@ -39,7 +39,7 @@ func downCommand(ctx context.Context, args []string, stdout, stderr io.Writer) e
 	if err := sweep(ctx, o, io.Discard); err != nil {
 		return err
 	}
-	fmt.Fprintf(stdout, "cluster %s is down: nothing of it is left\n", o.name)
+	_, _ = fmt.Fprintf(stdout, "cluster %s is down: nothing of it is left\n", o.name)
 	return nil
 }
 
@@ -52,16 +52,17 @@ func sweep(ctx context.Context, o options, stderr io.Writer) error {
 		return err
 	}
 	if killed > 0 {
-		fmt.Fprintf(stderr, "stopped %d processes of a former run\n", killed)
+		_, _ = fmt.Fprintf(stderr, "stopped %d processes of a former run\n", killed)
 	}
 	if err := unmountBelow(o.state); err != nil {
 		return err
 	}
-	if _, err := os.Stat(o.state); errors.Is(err, fs.ErrNotExist) {
-		return nil
+	_, err = os.Stat(filepath.Join(o.state, recordFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // There is no folder, or one that is not ours to remove.
 	}
-	if _, err := os.Stat(filepath.Join(o.state, recordFile)); err != nil {
-		return nil // Not ours; claim says so where it matters.
+	if err != nil {
+		return fmt.Errorf("state folder: %w", err)
 	}
 	return removeState(o.state)
 }
@@ -114,7 +115,7 @@ func unmountBelow(state string) error {
 	if err != nil {
 		return fmt.Errorf("mounts: %w", err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	points, err := mountsBelow(f, state)
 	if err != nil {
 		return fmt.Errorf("mounts: %w", err)

@@ -77,7 +77,7 @@ func imageCommand(ctx context.Context, args []string, stdout, stderr io.Writer) 
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(stdout, "%s: %s\n", out, ref)
+	_, _ = fmt.Fprintf(stdout, "%s: %s\n", out, ref)
 	return nil
 }
 
@@ -176,7 +176,11 @@ func newPacker(ctx context.Context, builder *tools.Builder) (images.Packer, erro
 	if err != nil {
 		return images.Packer{}, err
 	}
-	return images.Packer{Program: program, Sources: builder.Digest(), Cache: filepath.Join(cache, "images")}, nil
+	version, err := builder.Version("image")
+	if err != nil {
+		return images.Packer{}, err
+	}
+	return images.Packer{Program: program, Version: version, Cache: filepath.Join(cache, "images")}, nil
 }
 
 // copyFile copies in one step, so that a reader never meets half of it.
@@ -185,7 +189,7 @@ func copyFile(from, to string) error {
 	if err != nil {
 		return fmt.Errorf("copy: %w", err)
 	}
-	defer in.Close()
+	defer func() { _ = in.Close() }()
 	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 		return fmt.Errorf("copy: %w", err)
 	}
@@ -193,8 +197,8 @@ func copyFile(from, to string) error {
 	if err != nil {
 		return fmt.Errorf("copy: %w", err)
 	}
-	defer os.Remove(out.Name())
-	defer out.Close()
+	defer func() { _ = os.Remove(out.Name()) }()
+	defer func() { _ = out.Close() }()
 	if _, err := io.Copy(out, in); err != nil {
 		return fmt.Errorf("copy to %s: %w", to, err)
 	}
@@ -202,8 +206,4 @@ func copyFile(from, to string) error {
 		return fmt.Errorf("copy to %s: %w", to, err)
 	}
 	return os.Rename(out.Name(), to)
-}
-
-func ensureNodePackages(ctx context.Context, stderr io.Writer) error {
-	return debian.Ensure(ctx, debian.Node(), stderr)
 }

@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 )
 
@@ -53,7 +54,7 @@ func main() {
 // run is the whole program; its result is the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if len(args) == 0 {
-		fmt.Fprint(stderr, usage)
+		_, _ = fmt.Fprint(stderr, usage)
 		return 2
 	}
 	commands := map[string]func(context.Context, []string, io.Writer, io.Writer) error{
@@ -70,12 +71,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	switch args[0] {
 	case "help", "-h", "-help", "--help":
-		fmt.Fprint(stdout, usage)
+		_, _ = fmt.Fprint(stdout, usage)
 		return 0
 	}
 	command, ok := commands[args[0]]
 	if !ok {
-		fmt.Fprintf(stderr, "cluster: there is no command %q\n\n%s", args[0], usage)
+		_, _ = fmt.Fprintf(stderr, "cluster: there is no command %q\n\n%s", args[0], usage)
 		return 2
 	}
 	err := command(ctx, args[1:], stdout, stderr)
@@ -83,12 +84,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case err == nil:
 		return 0
 	case errors.Is(err, flag.ErrHelp):
-		fmt.Fprint(stdout, usage)
+		_, _ = fmt.Fprint(stdout, usage)
 		return 0
 	case errors.Is(err, errUsage):
-		fmt.Fprintf(stderr, "cluster: %s: %v\nSee go run ./test/cluster help.\n", args[0], err)
+		_, _ = fmt.Fprintf(stderr, "cluster: %s: %s\nSee go run ./test/cluster help.\n", args[0], strings.TrimPrefix(err.Error(), errUsage.Error()+": "))
 		return 2
 	}
-	fmt.Fprintf(stderr, "cluster: %s: %v\n", args[0], err)
+	_, _ = fmt.Fprintf(stderr, "cluster: %s: %v\n", args[0], err)
 	return 1
 }

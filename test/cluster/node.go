@@ -29,7 +29,7 @@ func loadCommand(ctx context.Context, args []string, stdout, _ io.Writer) error 
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(stdout, "loaded %s: %s\n", archive, out)
+		_, _ = fmt.Fprintf(stdout, "loaded %s: %s\n", archive, out)
 	}
 	return nil
 }
@@ -56,7 +56,7 @@ func importImage(ctx context.Context, o options, archive string) (string, error)
 	if err != nil {
 		return "", fmt.Errorf("image archive: %w", err)
 	}
-	defer in.Close()
+	defer func() { _ = in.Close() }()
 	args, err := inside(o, "ctr", "--address", plan.Containerd, "--namespace", "k8s.io", "images", "import", "-")
 	if err != nil {
 		return "", err

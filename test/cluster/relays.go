@@ -28,7 +28,7 @@ func relayAPI(ctx context.Context, o options, target string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("relay to the API server: %w", err)
 	}
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	return l.Addr().String(), startRelay(ctx, o, l, relayName+"-api", target)
 }
 
@@ -48,10 +48,9 @@ func openRelays(ctx context.Context, o options, stderr io.Writer) error {
 		if open[name] {
 			continue
 		}
-		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(ports.local))
-		l, err := net.Listen("tcp", address)
+		l, err := ports.listen()
 		if err != nil {
-			return fmt.Errorf("relay to NodePort %d: %w: stop what uses the port, or take another with --relay LOCAL:%d", ports.node, err, ports.node)
+			return err
 		}
 		target := net.JoinHostPort(plan.NodeAddress, strconv.Itoa(ports.node))
 		if err := startRelay(ctx, o, l, name, target); err != nil {
@@ -59,9 +58,29 @@ func openRelays(ctx context.Context, o options, stderr io.Writer) error {
 		}
 		_ = l.Close() // The relay has its own copy.
 		open[name] = true
-		fmt.Fprintf(stderr, "relaying %s to NodePort %d\n", address, ports.node)
+		_, _ = fmt.Fprintf(stderr, "relaying %s to NodePort %d\n", l.Addr(), ports.node)
 	}
 	return nil
+}
+
+// portsFree tells before anything is started whether the relays can be opened.
+func portsFree(o options) error {
+	for _, ports := range o.relays {
+		l, err := ports.listen()
+		if err != nil {
+			return err
+		}
+		_ = l.Close()
+	}
+	return nil
+}
+
+func (p relayPorts) listen() (net.Listener, error) {
+	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(p.local)))
+	if err != nil {
+		return nil, fmt.Errorf("relay to NodePort %d: %w: stop what uses the port, or take another with --relay LOCAL:%d", p.node, err, p.node)
+	}
+	return l, nil
 }
 
 // process is the name of the relay's process, from which status reads the
@@ -91,12 +110,12 @@ func startRelay(ctx context.Context, o options, l net.Listener, name, target str
 	if err != nil {
 		return fmt.Errorf("relay to %s: %w", target, err)
 	}
-	defer socket.Close()
+	defer func() { _ = socket.Close() }()
 	output, err := os.OpenFile(filepath.Join(o.state, "log", name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return fmt.Errorf("relay to %s: %w", target, err)
 	}
-	defer output.Close()
+	defer func() { _ = output.Close() }()
 	cmd := exec.Command("nsenter", "--target", strconv.Itoa(node.PID), "--net", "--", own(o), relayName, target)
 	cmd.Env = supervise.Environment(o.state, name)
 	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = output, output, []*os.File{socket}

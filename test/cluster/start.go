@@ -125,7 +125,7 @@ func startSupervisor(ctx context.Context, o options) (context.Context, error) {
 	if err != nil {
 		return nil, fmt.Errorf("supervisor: %w", err)
 	}
-	defer output.Close()
+	defer func() { _ = output.Close() }()
 	cmd := exec.Command(own(o), superviseName, o.state)
 	cmd.Env = supervise.Environment(o.state, process.Supervisor)
 	cmd.Stdout, cmd.Stderr, cmd.Dir = output, output, o.state
@@ -133,15 +133,40 @@ func startSupervisor(ctx context.Context, o options) (context.Context, error) {
 	if o.mode == plan.Node {
 		cmd.SysProcAttr.Cloneflags = supervise.Cloneflags
 	}
-	if err := cmd.Start(); err != nil {
+	err = cmd.Start()
+	if errors.Is(err, syscall.EPERM) {
+		return nil, fmt.Errorf("supervisor: %w: a node needs namespaces of its own: run on a machine or in a privileged container", err)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("supervisor: %w", err)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	go func() {
 		err := cmd.Wait()
-		cancel(fmt.Errorf("the cluster's supervisor has ended (%v):\n%s", err, supervise.Tail(logFile)))
+		cancel(fmt.Errorf("the cluster's supervisor has ended (%s):\n%s", ending(err), supervise.Tail(logFile)))
 	}()
+	if err := api.Until(ctx, func(context.Context) error { return visible(o) }); err != nil {
+		return nil, explain(ctx, err)
+	}
 	return ctx, nil
+}
+
+func ending(err error) string {
+	if err == nil {
+		return "exit status 0"
+	}
+	return err.Error()
+}
+
+// visible tells whether the supervisor can be found. For a moment after its
+// start it cannot: the kernel shows no environment until the program is laid
+// out in memory.
+func visible(o options) error {
+	_, ok, err := supervisor(o)
+	if err == nil && !ok {
+		err = errDown
+	}
+	return err
 }
 
 // superviseCommand is the supervisor itself.
@@ -170,7 +195,7 @@ func settle(ctx context.Context, r record, stderr io.Writer) error {
 	}
 	begun := time.Now()
 	progress := func(what string) {
-		fmt.Fprintf(stderr, "%5.1fs %s\n", time.Since(begun).Seconds(), what)
+		_, _ = fmt.Fprintf(stderr, "%5.1fs %s\n", time.Since(begun).Seconds(), what)
 	}
 	if err := api.Until(ctx, func(ctx context.Context) error {
 		_, err := server.Get(ctx, "/readyz")
@@ -230,7 +255,7 @@ func freePorts() (plan.Ports, error) {
 		if err != nil {
 			return plan.Ports{}, fmt.Errorf("free port: %w", err)
 		}
-		defer l.Close()
+		defer func() { _ = l.Close() }()
 		ports[i] = l.Addr().(*net.TCPAddr).Port
 	}
 	return plan.Ports{API: ports[0], Etcd: ports[1], EtcdPeer: ports[2]}, nil

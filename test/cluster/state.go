@@ -36,7 +36,7 @@ type record struct {
 // errDown says that there is no such cluster.
 var errDown = errors.New("not up")
 
-// load reads the record of a cluster that was started.
+// loadRecord reads the record of a cluster that was started.
 func loadRecord(o options) (record, error) {
 	text, err := os.ReadFile(filepath.Join(o.state, recordFile))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -69,9 +69,9 @@ func (r record) server() (api.Server, error) {
 	return api.Server{URL: "https://" + r.Address, Client: client}, nil
 }
 
-// claim makes the state folder. It refuses one that holds something else,
-// since it is going to be removed with all that is in it.
-func claim(o options) error {
+// claimable refuses a state folder that holds something else, since it is
+// going to be removed with all that is in it.
+func claimable(o options) error {
 	entries, err := os.ReadDir(o.state)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("state folder: %w", err)
@@ -81,6 +81,11 @@ func claim(o options) error {
 			return fmt.Errorf("state folder %s holds other things: name an empty or a new one with --state", o.state)
 		}
 	}
+	return nil
+}
+
+// claim makes the state folder and says in it whose it is.
+func claim(o options) error {
 	if err := os.MkdirAll(o.state, 0o755); err != nil {
 		return fmt.Errorf("state folder: %w", err)
 	}
@@ -96,7 +101,7 @@ func acquire(ctx context.Context, o options, stderr io.Writer) (func(), error) {
 	}
 	file := fmt.Sprintf("%s-%x.lock", o.name, sha256.Sum256([]byte(o.state)))
 	return lock.Acquire(ctx, filepath.Join(cache, "locks", file), func() {
-		fmt.Fprintf(stderr, "waiting for another command that changes cluster %s\n", o.name)
+		_, _ = fmt.Fprintf(stderr, "waiting for another command that changes cluster %s\n", o.name)
 	})
 }
 

@@ -33,20 +33,20 @@ func statusCommand(ctx context.Context, args []string, stdout, _ io.Writer) erro
 	limited, cancel := context.WithTimeout(ctx, statusTimeout)
 	defer cancel()
 	if r.Address == "" {
-		err = errors.New("it was not started to the end")
+		err = errors.New("its start was broken off: run up again")
 	} else {
 		err = healthy(limited, r)
 	}
 	if err != nil {
 		health = "not healthy"
 	}
-	fmt.Fprintf(stdout, "cluster %s, mode %s: %s\n", o.name, r.Mode, health)
+	_, _ = fmt.Fprintf(stdout, "cluster %s, mode %s: %s\n", o.name, r.Mode, health)
 	if err := describe(o, r, stdout); err != nil {
 		return err
 	}
 	for _, p := range running {
 		if p.Own() {
-			fmt.Fprintf(stdout, "  process     %d %s\n", p.PID, p.Name)
+			_, _ = fmt.Fprintf(stdout, "  process     %d %s\n", p.PID, p.Name)
 		}
 	}
 	return err
@@ -58,13 +58,15 @@ func describe(o options, r record, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(stdout, "  API         https://%s\n", r.Address)
-	fmt.Fprintf(stdout, "  kubeconfig  %s\n", filepath.Join(o.state, kubeconfigFile))
-	fmt.Fprintf(stdout, "  kubectl     %s\n", filepath.Join(o.state, "bin", "kubectl"))
-	fmt.Fprintf(stdout, "  logs        %s\n", filepath.Join(o.state, "log"))
+	if r.Address != "" {
+		_, _ = fmt.Fprintf(stdout, "  API         https://%s\n", r.Address)
+		_, _ = fmt.Fprintf(stdout, "  kubeconfig  %s\n", filepath.Join(o.state, kubeconfigFile))
+		_, _ = fmt.Fprintf(stdout, "  kubectl     %s\n", filepath.Join(o.state, "bin", "kubectl"))
+	}
+	_, _ = fmt.Fprintf(stdout, "  logs        %s\n", filepath.Join(o.state, "log"))
 	for _, p := range running {
 		if ports, ok := relayOf(p.Name); ok {
-			fmt.Fprintf(stdout, "  relay       127.0.0.1:%d to NodePort %d\n", ports.local, ports.node)
+			_, _ = fmt.Fprintf(stdout, "  relay       127.0.0.1:%d to NodePort %d\n", ports.local, ports.node)
 		}
 	}
 	return nil

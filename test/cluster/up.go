@@ -8,13 +8,15 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/lockstep-gitops/lockstep/test/cluster/debian"
 	"github.com/lockstep-gitops/lockstep/test/cluster/plan"
 	"github.com/lockstep-gitops/lockstep/test/cluster/tools"
 )
 
 // healthTimeout is how long a running cluster may take to prove that it is
-// healthy, before it is started anew.
-const healthTimeout = 10 * time.Second
+// healthy, before it is started anew and all that is in it is lost. A component
+// that has just been started again needs a while on a busy machine.
+const healthTimeout = time.Minute
 
 // upCommand leaves a healthy cluster behind, whatever it finds.
 func upCommand(ctx context.Context, args []string, stdout, stderr io.Writer) error {
@@ -53,7 +55,7 @@ func upCommand(ctx context.Context, args []string, stdout, stderr io.Writer) err
 	if err := copyKubeconfig(o); err != nil {
 		return err
 	}
-	fmt.Fprintf(stdout, "cluster %s is up (%s)\n", o.name, time.Since(begun).Round(100*time.Millisecond))
+	_, _ = fmt.Fprintf(stdout, "cluster %s is up (%s)\n", o.name, time.Since(begun).Round(100*time.Millisecond))
 	return describe(o, r, stdout)
 }
 
@@ -83,15 +85,23 @@ func adopt(ctx context.Context, o options, builder *tools.Builder, stderr io.Wri
 	}
 	check, cancel := context.WithTimeout(ctx, healthTimeout)
 	defer cancel()
+	late := time.AfterFunc(2*time.Second, func() {
+		_, _ = fmt.Fprintf(stderr, "cluster %s runs; waiting until it is healthy\n", o.name)
+	})
+	defer late.Stop()
 	if err := healthy(check, r); err != nil {
 		if ctx.Err() != nil {
 			return record{}, false, ctx.Err()
 		}
-		fmt.Fprintf(stderr, "cluster %s runs but is not healthy (%v): starting it anew\n", o.name, err)
+		_, _ = fmt.Fprintf(stderr, "cluster %s runs but is not healthy (%v): starting it anew\n", o.name, err)
 		return record{}, false, nil
 	}
-	if r.Sources != builder.Digest() {
-		fmt.Fprintf(stderr, "note: cluster %s was started from older sources of test/cluster/node: run down, then up, for the present ones\n", o.name)
+	present, err := builder.Version("kube")
+	if err != nil {
+		return record{}, false, err
+	}
+	if r.Sources != present {
+		_, _ = fmt.Fprintf(stderr, "note: cluster %s was started from older sources of test/cluster/node: run down, then up, for the present ones\n", o.name)
 	}
 	return r, true, nil
 }
@@ -100,8 +110,11 @@ func adopt(ctx context.Context, o options, builder *tools.Builder, stderr io.Wri
 // it returns as its beginning leaves out builds and installations, which
 // happen once.
 func startAnew(ctx context.Context, o options, builder *tools.Builder, stderr io.Writer) (record, time.Time, error) {
+	if err := claimable(o); err != nil {
+		return record{}, time.Time{}, err
+	}
 	if o.mode == plan.Node {
-		if err := ensureNodePackages(ctx, stderr); err != nil {
+		if err := debian.Ensure(ctx, debian.Node(), stderr); err != nil {
 			return record{}, time.Time{}, err
 		}
 	}
@@ -112,6 +125,9 @@ func startAnew(ctx context.Context, o options, builder *tools.Builder, stderr io
 	begun := time.Now()
 	if err := sweep(ctx, o, stderr); err != nil {
 		return record{}, begun, fmt.Errorf("leftovers of a former run: %w", err)
+	}
+	if err := portsFree(o); err != nil {
+		return record{}, begun, err
 	}
 	limited, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
@@ -130,8 +146,11 @@ type programs struct {
 }
 
 func preparePrograms(ctx context.Context, o options, builder *tools.Builder) (programs, error) {
-	p := programs{sources: builder.Digest()}
+	var p programs
 	var err error
+	if p.sources, err = builder.Version("kube"); err != nil {
+		return p, err
+	}
 	if p.kube, err = builder.Kube(ctx); err != nil {
 		return p, err
 	}

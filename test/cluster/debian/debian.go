@@ -79,7 +79,7 @@ func Ensure(ctx context.Context, needs []Need, log io.Writer) error {
 	if os.Geteuid() != 0 {
 		return fmt.Errorf("missing packages: as root, run: apt-get install --no-install-recommends %s", list)
 	}
-	fmt.Fprintf(log, "installing Debian packages: %s\n", list)
+	_, _ = fmt.Fprintf(log, "installing Debian packages: %s\n", list)
 	if err := install(ctx, missing); err != nil {
 		return fmt.Errorf("install %s: %w", list, err)
 	}
@@ -90,7 +90,7 @@ func Ensure(ctx context.Context, needs []Need, log io.Writer) error {
 }
 
 func install(ctx context.Context, packages []string) error {
-	release, err := forbidServices()
+	release, err := forbidServices(policyFile)
 	if err != nil {
 		return err
 	}
@@ -118,17 +118,17 @@ const policyFile = "/usr/sbin/policy-rc.d"
 
 // forbidServices keeps services from being started until it is released. A
 // policy that exists already is left alone: it is the machine's own.
-func forbidServices() (release func(), err error) {
-	f, err := os.OpenFile(policyFile, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o755)
+func forbidServices(file string) (release func(), err error) {
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o755)
 	if errors.Is(err, fs.ErrExist) {
 		return func() {}, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("forbid services: %w", err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	if _, err := f.WriteString("#!/bin/sh\n# Set up while test packages are installed; removed afterwards.\nexit 101\n"); err != nil {
 		return nil, fmt.Errorf("forbid services: %w", err)
 	}
-	return func() { _ = os.Remove(policyFile) }, nil
+	return func() { _ = os.Remove(file) }, nil
 }

@@ -4,6 +4,7 @@ import (
 	"debug/elf"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -134,20 +135,19 @@ func (c *collector) takeLink(root, path string) error {
 // program has none.
 func (c *collector) libraries(path string) error {
 	f, err := elf.Open(path)
-	var format *elf.FormatError
-	if errors.As(err, &format) {
+	if _, ok := errors.AsType[*elf.FormatError](err); ok || errors.Is(err, io.EOF) {
 		return nil
 	}
 	if err != nil {
-		return nil // Shorter than a header: no program either.
+		return fmt.Errorf("libraries of %s: %w", path, err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	if err := c.interpreter(f); err != nil {
 		return err
 	}
 	names, err := f.ImportedLibraries()
 	if err != nil {
-		return nil // A static program, or an object file.
+		return fmt.Errorf("libraries of %s: %w", path, err)
 	}
 	dirs := searchPath(f, path)
 	for _, name := range names {

@@ -17,7 +17,7 @@ import (
 // Packer has images packed by the nested program.
 type Packer struct {
 	Program string // path of the program image
-	Sources string // digest of what it was built from
+	Version string // names what it was built from
 	Cache   string // folder of packed archives
 }
 
@@ -62,7 +62,7 @@ func (p Packer) key(d Description) (string, error) {
 	if err := json.NewEncoder(h).Encode(d); err != nil {
 		return "", err
 	}
-	fmt.Fprintln(h, p.Sources)
+	_, _ = fmt.Fprintln(h, p.Version)
 	for _, f := range d.Files {
 		if f.Source == "" {
 			continue
@@ -79,8 +79,8 @@ func digestFile(h io.Writer, path string) error {
 	if err != nil {
 		return err
 	}
-	defer in.Close()
+	defer func() { _ = in.Close() }()
 	n, err := io.Copy(h, in)
-	fmt.Fprintln(h, n)
+	_, _ = fmt.Fprintln(h, n)
 	return err
 }

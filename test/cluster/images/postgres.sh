@@ -5,11 +5,12 @@
 # becomes the command that it is given.
 set -euo pipefail
 
-case "${1:-postgres}" in
+[ $# -gt 0 ] || set -- postgres
+case "$1" in
 -*) set -- postgres "$@" ;;
 esac
 
-if [ "${1:-}" = postgres ] && ! [ -s "$PGDATA/PG_VERSION" ]; then
+if [ "$1" = postgres ] && ! [ -s "$PGDATA/PG_VERSION" ]; then
 	user=${POSTGRES_USER:-postgres}
 	database=${POSTGRES_DB:-$user}
 	password=${POSTGRES_PASSWORD:-}
@@ -39,7 +40,7 @@ if [ "${1:-}" = postgres ] && ! [ -s "$PGDATA/PG_VERSION" ]; then
 	fi
 fi
 
-if [ "${1:-}" = postgres ]; then
+if [ "$1" = postgres ]; then
 	shift
 	# A read-only root file system may lack the usual folder for the socket.
 	sockets=/run/postgresql,/tmp

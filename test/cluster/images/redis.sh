@@ -3,10 +3,11 @@
 # answers other pods unless it is told to protect itself.
 set -eu
 
-case "${1:-redis-server}" in
+[ $# -gt 0 ] || set -- redis-server
+case "$1" in
 -* | *.conf) set -- redis-server "$@" ;;
 esac
-if [ "${1:-}" = redis-server ]; then
+if [ "$1" = redis-server ]; then
 	shift
 	case "${1:-}" in
 	*.conf)

@@ -89,7 +89,7 @@ func (c *Cluster) kubeconfig(address string, user pki.Pair) []byte {
 	encode := base64.StdEncoding.EncodeToString
 	name := "lockstep-" + c.Settings.Name
 	var b bytes.Buffer
-	fmt.Fprintf(&b, `apiVersion: v1
+	_, _ = fmt.Fprintf(&b, `apiVersion: v1
 kind: Config
 clusters:
 - name: %[1]s

@@ -22,7 +22,7 @@ const dialTimeout = 5 * time.Second
 // namespace its process is in.
 func Inherited() (net.Listener, error) {
 	f := os.NewFile(3, "listener")
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	l, err := net.FileListener(f)
 	if err != nil {
 		return nil, fmt.Errorf("inherited listener: %w", err)
@@ -45,13 +45,13 @@ func Serve(ctx context.Context, l net.Listener, target string) error {
 			return fmt.Errorf("relay to %s: %w", target, err)
 		}
 		go func() {
-			defer in.Close()
+			defer func() { _ = in.Close() }()
 			out, err := dialer.DialContext(ctx, "tcp", target)
 			if err != nil {
 				log.Printf("relay to %s: %v", target, err)
 				return
 			}
-			defer out.Close()
+			defer func() { _ = out.Close() }()
 			join(in, out)
 		}()
 	}

@@ -12,6 +12,9 @@ import (
 
 const cgroupMount = "/sys/fs/cgroup"
 
+// errNoCgroups says that nothing can limit or count what pods use.
+var errNoCgroups = errors.New("no cgroups are mounted below " + cgroupMount + ": mount them, for example with the package cgroupfs-mount")
+
 // unified tells whether the machine has cgroup v2 alone.
 func unified() bool {
 	_, err := os.Stat(filepath.Join(cgroupMount, "cgroup.controllers"))
@@ -32,7 +35,7 @@ func hierarchies() ([]string, error) {
 		roots[i] = filepath.Dir(roots[i])
 	}
 	if len(roots) == 0 {
-		return nil, fmt.Errorf("cgroups: none is mounted below %s: mount them, for example with the package cgroupfs-mount", cgroupMount)
+		return nil, errNoCgroups
 	}
 	return roots, nil
 }
@@ -96,8 +99,11 @@ func inheritCPUs(name string) error {
 // busy one is tried again for up to patience.
 func RemoveCgroups(name string, patience time.Duration) error {
 	roots, err := hierarchies()
+	if errors.Is(err, errNoCgroups) {
+		return nil
+	}
 	if err != nil {
-		return nil // No cgroups, nothing to remove.
+		return err
 	}
 	deadline := time.Now().Add(patience)
 	for _, root := range roots {

@@ -16,6 +16,7 @@ package supervise
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
 	"os"
@@ -138,7 +139,7 @@ func (s *supervisor) start(c *child) error {
 	if err != nil {
 		return fmt.Errorf("start %s: %w", name, err)
 	}
-	defer output.Close()
+	defer func() { _ = output.Close() }()
 	cmd := exec.Command(c.component.Args[0], c.component.Args[1:]...)
 	cmd.Dir, cmd.Env = s.plan.State, Environment(s.plan.State, name)
 	cmd.Stdout, cmd.Stderr = output, output
@@ -157,8 +158,14 @@ func (s *supervisor) reap() error {
 	for {
 		var status syscall.WaitStatus
 		pid, err := syscall.Wait4(-1, &status, syscall.WNOHANG, nil)
-		if pid <= 0 || err != nil {
-			return nil
+		if errors.Is(err, syscall.EINTR) {
+			continue
+		}
+		if err != nil && !errors.Is(err, syscall.ECHILD) {
+			return fmt.Errorf("wait for processes: %w", err)
+		}
+		if pid <= 0 {
+			return nil // None is left that has ended.
 		}
 		c, ok := s.running[pid]
 		if !ok {

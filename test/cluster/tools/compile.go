@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"time"
 )
@@ -68,17 +69,22 @@ func (c compilation) follow(stderr io.Reader) []string {
 			if !ok {
 				return last
 			}
-			packages++
+			if !strings.HasPrefix(line, "go: ") {
+				packages++
+			}
 			if last = append(last, line); len(last) > 30 {
 				last = last[1:]
 			}
 		case <-tick.C:
-			current := "starting"
-			if len(last) > 0 {
-				current = last[len(last)-1]
-			}
-			fmt.Fprintf(c.log, "building %s: %s, %d packages, %s\n",
-				c.target, time.Since(started).Round(time.Second), packages, current)
+			_, _ = fmt.Fprintf(c.log, "building %s: %s elapsed%s\n", filepath.Base(c.target), time.Since(started).Round(time.Second), progress(packages, last))
 		}
 	}
+}
+
+// progress says how far the compiler is. It is silent while it links.
+func progress(packages int, lines []string) string {
+	if len(lines) == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", %d packages compiled, last line: %s", packages, lines[len(lines)-1])
 }

@@ -22,16 +22,15 @@ import (
 
 const module = "module github.com/lockstep-gitops/lockstep"
 
-// kubernetesVersion is what the components say that they are. It is the
+// KubernetesVersion is what the components say that they are. It is the
 // version of k8s.io/kubernetes in the nested module.
-const kubernetesVersion = "1.37.2"
+const KubernetesVersion = "1.37.2"
 
 // Builder builds the programs of one source tree.
 type Builder struct {
-	root   string
-	cache  string
-	digest string
-	log    io.Writer
+	root  string
+	cache string
+	log   io.Writer
 }
 
 // New returns a builder for the source tree that dir lies in. Programs are
@@ -41,20 +40,8 @@ func New(dir, cache string, log io.Writer) (*Builder, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Builder{root: root, cache: cache, log: log}
-	if b.digest, err = digest(b.node()); err != nil {
-		return nil, fmt.Errorf("sources in %s: %w", b.node(), err)
-	}
-	return b, nil
+	return &Builder{root: root, cache: cache, log: log}, nil
 }
-
-// Digest names the version of the sources.
-func (b *Builder) Digest() string { return b.digest }
-
-// Root is the root of the source tree.
-func (b *Builder) Root() string { return b.root }
-
-func (b *Builder) node() string { return filepath.Join(b.root, "test", "cluster", "node") }
 
 // findRoot goes up from dir to the folder with the product's go.mod.
 func findRoot(dir string) (string, error) {
@@ -69,46 +56,35 @@ func findRoot(dir string) (string, error) {
 	}
 }
 
-// digest covers what the programs are built from: the sources, the versions of
-// the modules, and the compiler.
-func digest(node string) (string, error) {
+// digest covers what a program is built from: its sources, the versions of the
+// modules, and the compiler.
+func digest(node, program string) (string, error) {
+	sources, err := filepath.Glob(filepath.Join(node, program, "*.go"))
+	if err != nil || len(sources) == 0 {
+		return "", fmt.Errorf("no sources in %s", filepath.Join(node, program))
+	}
 	h := sha256.New()
-	fmt.Fprintln(h, runtime.Version(), runtime.GOARCH)
-	err := filepath.WalkDir(node, func(path string, e fs.DirEntry, err error) error {
-		if err != nil || e.IsDir() || !matters(path) {
-			return err
+	_, _ = fmt.Fprintln(h, runtime.Version(), runtime.GOARCH)
+	for _, path := range append(sources, filepath.Join(node, "go.mod"), filepath.Join(node, "go.sum")) {
+		if strings.HasSuffix(path, "_test.go") {
+			continue
 		}
 		text, err := os.ReadFile(path)
 		if err != nil {
-			return err
+			return "", err
 		}
-		name, err := filepath.Rel(node, path)
-		if err != nil {
-			return err
-		}
-		_, err = fmt.Fprintf(h, "%s %d\n%s", filepath.ToSlash(name), len(text), text)
-		return err
-	})
-	return hex.EncodeToString(h.Sum(nil))[:16], err
-}
-
-func matters(path string) bool {
-	switch name := filepath.Base(path); {
-	case strings.HasSuffix(name, "_test.go"):
-		return false
-	case strings.HasSuffix(name, ".go"), name == "go.mod", name == "go.sum":
-		return true
+		_, _ = fmt.Fprintf(h, "%s %d\n%s", filepath.Base(path), len(text), text)
 	}
-	return false
+	return hex.EncodeToString(h.Sum(nil))[:16], nil
 }
 
 // Kube is the multi-call binary of the Kubernetes components.
 func (b *Builder) Kube(ctx context.Context) (string, error) {
 	x := "-X k8s.io/component-base/version.git"
-	major, rest, _ := strings.Cut(kubernetesVersion, ".")
+	major, rest, _ := strings.Cut(KubernetesVersion, ".")
 	minor, _, _ := strings.Cut(rest, ".")
 	return b.build(ctx, "kube", strings.Join([]string{
-		"-s -w", x + "Version=v" + kubernetesVersion, x + "Major=" + major, x + "Minor=" + minor}, " "))
+		"-s -w", x + "Version=v" + KubernetesVersion, x + "Major=" + major, x + "Minor=" + minor}, " "))
 }
 
 // Image is the program that packs images.
@@ -117,16 +93,29 @@ func (b *Builder) Image(ctx context.Context) (string, error) { return b.build(ct
 // Pause is the program of the sandbox image.
 func (b *Builder) Pause(ctx context.Context) (string, error) { return b.build(ctx, "pause", "-s -w") }
 
+// Version names the present sources of a program: "kube", "image" or "pause".
+func (b *Builder) Version(program string) (string, error) {
+	version, err := digest(filepath.Join(b.root, "test", "cluster", "node"), program)
+	if err != nil {
+		return "", fmt.Errorf("sources of %s: %w", program, err)
+	}
+	return version, nil
+}
+
 // build returns the program's path, and builds it first where it is not there.
 // Of several processes that ask at once, one builds and the others wait.
 func (b *Builder) build(ctx context.Context, name, ldflags string) (string, error) {
-	dir := filepath.Join(b.cache, b.digest)
+	version, err := b.Version(name)
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(b.cache, version)
 	path := filepath.Join(dir, name)
 	if exists(path) {
 		return path, nil
 	}
 	release, err := lock.Acquire(ctx, filepath.Join(dir, "."+name+".lock"), func() {
-		fmt.Fprintf(b.log, "waiting for another process that builds %s\n", name)
+		_, _ = fmt.Fprintf(b.log, "waiting for another process that builds %s\n", name)
 	})
 	if err != nil {
 		return "", err
@@ -136,19 +125,19 @@ func (b *Builder) build(ctx context.Context, name, ldflags string) (string, erro
 		return path, nil
 	}
 	if name == "kube" {
-		fmt.Fprintf(b.log, "building Kubernetes %s once, into %s (10 to 15 minutes on two cores, then never again)\n", kubernetesVersion, dir)
+		_, _ = fmt.Fprintf(b.log, "building Kubernetes %s once, into %s (10 to 15 minutes on two cores)\n", KubernetesVersion, dir)
 	}
 	started := time.Now()
 	partial := path + ".partial"
-	defer os.Remove(partial)
-	c := compilation{dir: b.node(), target: "./" + name, output: partial, ldflags: ldflags, log: b.log}
+	defer func() { _ = os.Remove(partial) }()
+	c := compilation{dir: filepath.Join(b.root, "test", "cluster", "node"), target: "./" + name, output: partial, ldflags: ldflags, log: b.log}
 	if err := c.run(ctx); err != nil {
 		return "", fmt.Errorf("build %s: %w", name, err)
 	}
 	if err := os.Rename(partial, path); err != nil {
 		return "", fmt.Errorf("build %s: %w", name, err)
 	}
-	fmt.Fprintf(b.log, "built %s in %s\n", name, time.Since(started).Round(time.Second))
+	_, _ = fmt.Fprintf(b.log, "built %s in %s\n", name, time.Since(started).Round(time.Second))
 	return path, nil
 }
 

@@ -89,7 +89,7 @@ func writeSource(t *tar.Writer, header *tar.Header, source string) error {
 	if err != nil {
 		return err
 	}
-	defer in.Close()
+	defer func() { _ = in.Close() }()
 	info, err := in.Stat()
 	if err != nil {
 		return err

@@ -16,8 +16,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"time"
 
-	"github.com/google/go-containerregistry/pkg/compression"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
@@ -40,7 +40,7 @@ func main() {
 	out := flag.String("out", "", "archive to write")
 	flag.Parse()
 	if err := run(os.Stdin, *out); err != nil {
-		fmt.Fprintln(os.Stderr, "image:", err)
+		_, _ = fmt.Fprintln(os.Stderr, "image:", err)
 		os.Exit(1)
 	}
 }
@@ -66,12 +66,11 @@ func run(in io.Reader, out string) error {
 	return write(out, ref, image)
 }
 
-// assemble makes an image of one layer. The layer is not compressed: the
-// archive is read on the machine that wrote it, and reading is what counts.
+// assemble makes an image of one layer, created at the beginning of time.
 func assemble(d description) (v1.Image, error) {
 	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) {
 		return archive(d.Files), nil
-	}, tarball.WithCompression(compression.None))
+	})
 	if err != nil {
 		return nil, fmt.Errorf("layer: %w", err)
 	}
@@ -84,6 +83,7 @@ func assemble(d description) (v1.Image, error) {
 		return nil, fmt.Errorf("config: %w", err)
 	}
 	config = config.DeepCopy()
+	config.Created = v1.Time{Time: time.Unix(0, 0).UTC()}
 	config.OS, config.Architecture = "linux", runtime.GOARCH
 	config.Config = v1.Config{
 		Entrypoint: d.Entrypoint,
@@ -102,8 +102,8 @@ func write(out string, ref name.Tag, image v1.Image) error {
 	if err != nil {
 		return fmt.Errorf("archive: %w", err)
 	}
-	defer os.Remove(f.Name())
-	defer f.Close()
+	defer func() { _ = os.Remove(f.Name()) }()
+	defer func() { _ = f.Close() }()
 	if err := tarball.Write(ref, image, f); err != nil {
 		return fmt.Errorf("archive %s: %w", out, err)
 	}

@@ -48,7 +48,7 @@ func main() {
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 		defer stop()
 		if err := provision(ctx, os.Args[1:]); err != nil {
-			fmt.Fprintln(os.Stderr, "local-provisioner:", err)
+			_, _ = fmt.Fprintln(os.Stderr, "local-provisioner:", err)
 			stop()
 			os.Exit(1)
 		}
@@ -61,7 +61,7 @@ func main() {
 	}
 	newCommand, ok := components()[name]
 	if !ok {
-		fmt.Fprintf(os.Stderr, "kube: no component is called %q\n", name)
+		_, _ = fmt.Fprintf(os.Stderr, "kube: no component is called %q\n", name)
 		os.Exit(2)
 	}
 	os.Exit(cli.Run(newCommand()))

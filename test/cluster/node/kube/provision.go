@@ -21,6 +21,7 @@ type directories struct {
 	node string
 }
 
+// provision makes volumes until the context ends.
 func provision(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("local-provisioner", flag.ContinueOnError)
 	kubeconfig := flags.String("kubeconfig", "", "file with the cluster's address and credentials")
@@ -31,11 +32,11 @@ func provision(ctx context.Context, args []string) error {
 	}
 	config, err := clientcmd.BuildConfigFromFlags("", *kubeconfig)
 	if err != nil {
-		return err
+		return fmt.Errorf("kubeconfig: %w", err)
 	}
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
-		return err
+		return fmt.Errorf("client: %w", err)
 	}
 	controller.NewProvisionController(ctx, client, "lockstep.dev/local",
 		&directories{root: *root, node: *node},
@@ -48,11 +49,16 @@ func provision(ctx context.Context, args []string) error {
 func (d *directories) Provision(_ context.Context, o controller.ProvisionOptions) (*corev1.PersistentVolume, controller.ProvisioningState, error) {
 	path := filepath.Join(d.root, o.PVC.Namespace+"_"+o.PVC.Name+"_"+o.PVName)
 	if err := os.MkdirAll(path, 0o777); err != nil {
-		return nil, controller.ProvisioningNoChange, err
+		return nil, controller.ProvisioningNoChange, fmt.Errorf("volume %s: %w", o.PVName, err)
 	}
+	// What MkdirAll gives depends on the umask.
 	if err := os.Chmod(path, 0o777); err != nil {
-		return nil, controller.ProvisioningFinished, err
+		return nil, controller.ProvisioningFinished, fmt.Errorf("volume %s: %w", o.PVName, err)
 	}
+	return d.volume(o, path), controller.ProvisioningFinished, nil
+}
+
+func (d *directories) volume(o controller.ProvisionOptions, path string) *corev1.PersistentVolume {
 	return &corev1.PersistentVolume{
 		ObjectMeta: metav1.ObjectMeta{Name: o.PVName},
 		Spec: corev1.PersistentVolumeSpec{
@@ -66,7 +72,7 @@ func (d *directories) Provision(_ context.Context, o controller.ProvisionOptions
 				}}}},
 			}},
 		},
-	}, controller.ProvisioningFinished, nil
+	}
 }
 
 // Delete removes the volume's folder.
@@ -74,5 +80,8 @@ func (d *directories) Delete(_ context.Context, volume *corev1.PersistentVolume)
 	if volume.Spec.Local == nil || filepath.Dir(volume.Spec.Local.Path) != filepath.Clean(d.root) {
 		return fmt.Errorf("volume %s is not below %s", volume.Name, d.root)
 	}
-	return os.RemoveAll(volume.Spec.Local.Path)
+	if err := os.RemoveAll(volume.Spec.Local.Path); err != nil {
+		return fmt.Errorf("volume %s: %w", volume.Name, err)
+	}
+	return nil
 }
