@@ -7,6 +7,8 @@ import (
 
 // Failure is an error with a verdict: what it is called in a condition, and
 // whether trying again can help.
+//
+//nolint:errname // A failure is what an attempt ends with: the word of conditions and documents.
 type Failure struct {
 	// Reason is the CamelCase name that conditions, events and alerts use.
 	Reason string

@@ -205,7 +205,7 @@ func digestOf(value any, words ...string) (string, error) {
 	sum := sha256.New()
 	sum.Write(content)
 	for _, word := range words {
-		fmt.Fprintf(sum, "\x00%s", word)
+		sum.Write([]byte("\x00" + word))
 	}
 	return hex.EncodeToString(sum.Sum(nil)), nil
 }

@@ -66,7 +66,7 @@ func TestAnnotationsChooseTheStage(t *testing.T) {
 }
 
 func TestAStageThatCannotBeIsAnErrorThatNamesTheFile(t *testing.T) {
-	for name, stage := range map[string]string{"a word that is no stage": "befoer", "migrate on what is no Job": "migrate"} {
+	for name, stage := range map[string]string{"a word that is no stage": "earlier", "migrate on what is no Job": "migrate"} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld()
 			annotated(w.objects[0], reconciler.StageAnnotation, stage)

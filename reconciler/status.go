@@ -2,6 +2,7 @@ package reconciler
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -81,8 +82,16 @@ func begin(release *v1alpha1.Release, revision string) {
 	status.ObservedGeneration = release.Generation
 	status.LastAttemptedRevision = revision
 	status.HeldRevision = ""
+	keepDatabases(release)
 	dropCondition(release, v1alpha1.ConditionStalled)
 	enter(release, PhaseFetch)
+}
+
+// keepDatabases forgets what is known of databases that the spec names no more.
+func keepDatabases(release *v1alpha1.Release) {
+	release.Status.Databases = slices.DeleteFunc(release.Status.Databases, func(known v1alpha1.DatabaseStatus) bool {
+		return !slices.ContainsFunc(release.Spec.Databases, func(d v1alpha1.Database) bool { return d.Name == known.Name })
+	})
 }
 
 // enter marks the start of a phase.

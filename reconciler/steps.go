@@ -92,7 +92,11 @@ func (a *attempt) verify(ctx context.Context) error {
 		return err
 	}
 	for _, job := range a.plan.Verify {
-		if _, err := a.runJob(ctx, job); err != nil {
+		err := a.wait(ctx, func(ctx context.Context) error {
+			_, err := a.runJob(ctx, job)
+			return err
+		})
+		if err != nil {
 			return err
 		}
 	}

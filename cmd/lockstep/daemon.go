@@ -31,6 +31,11 @@ import (
 	"github.com/lockstep-gitops/lockstep/reconciler/web"
 )
 
+// renderMemory is what a child that renders may use. It is half of what the
+// manifests give the container, so that a hostile overlay ends its child and
+// not the daemon.
+const renderMemory = 512 << 20
+
 // daemon is `lockstep run` with everything wired.
 type daemon struct {
 	config     config
@@ -71,7 +76,7 @@ func newDaemon(c config, log *slog.Logger) (*daemon, error) {
 		return nil, err
 	}
 	d.domain = &reconciler.Reconciler{
-		Source: source, Renderer: render.New(render.Options{}), Migrations: database.Adapter{},
+		Source: source, Renderer: render.New(render.Options{Limits: render.Limits{Memory: renderMemory}}), Migrations: database.Adapter{},
 		Cluster: api, HTTP: httpcheck.New(nil), Recorder: metrics.New(d.registry), Log: log,
 		Boundary: boundary(c.storeDir),
 	}

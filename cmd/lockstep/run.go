@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 
@@ -22,18 +23,18 @@ what is being written is finished, the Lease is given away, exit code 0.`,
 			if err := c.validate(); err != nil {
 				return &exitError{code: 2, err: fmt.Errorf("%w; see `lockstep run --help`", err)}
 			}
-			return serve(command, c, command.ErrOrStderr())
+			return serve(command.Context(), c, command.ErrOrStderr())
 		},
 	}
 	c.bind(command.Flags())
 	return command
 }
 
-func serve(command *cobra.Command, c config, stderr io.Writer) error {
+func serve(ctx context.Context, c config, stderr io.Writer) error {
 	log := c.log.logger(stderr)
 	d, err := newDaemon(c, log)
 	if err != nil {
 		return err
 	}
-	return d.run(command.Context())
+	return d.run(ctx)
 }

@@ -54,7 +54,9 @@ func TestAwaitNamesWhatIsMissing(t *testing.T) {
 	objects := []reconciler.Object{deployment(t, "shop", "image:1"), deployment(t, "done", "image:1")}
 	assert.NilError(t, w.tenant.Apply(t.Context(), objects))
 	w.readyPods(t, "done", 2)
+	assert.NilError(t, answered(t, awaiting(t.Context(), w.tenant, objects[1:])))
 	w.pullFails(t, "shop")
+	w.updated(t, "shop", 1, 2)
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()
 	err := answered(t, awaiting(ctx, w.tenant, objects))
@@ -69,10 +71,13 @@ func TestAwaitNamesWhatIsMissing(t *testing.T) {
 func TestAwaitIsNotContentWithHalfARollout(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	assert.NilError(t, w.tenant.Apply(t.Context(), []reconciler.Object{deployment(t, "shop", "image:1")}))
+	first := []reconciler.Object{deployment(t, "shop", "image:1")}
+	assert.NilError(t, w.tenant.Apply(t.Context(), first))
 	w.readyPods(t, "shop", 2)
+	assert.NilError(t, answered(t, awaiting(t.Context(), w.tenant, first)))
 	next := []reconciler.Object{deployment(t, "shop", "image:2")}
 	assert.NilError(t, w.tenant.Apply(t.Context(), next))
+	w.updated(t, "shop", 2, 1)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	err := answered(t, awaiting(ctx, w.tenant, next))

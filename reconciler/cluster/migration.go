@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strconv"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -112,9 +113,7 @@ func (t *tenant) migrationJob(run reconciler.MigrationRun, chunks int) *batchv1.
 		APIVersion: v1alpha1.GroupVersion().String(), Kind: v1alpha1.Kind, Name: run.Owner.Name, UID: run.Owner.UID,
 	}
 	labels := map[string]string{"app.kubernetes.io/name": "lockstep-migrate", "app.kubernetes.io/managed-by": "lockstep"}
-	for key, value := range run.Labels {
-		labels[key] = value
-	}
+	maps.Copy(labels, run.Labels)
 	return &batchv1.Job{
 		TypeMeta: metav1.TypeMeta{APIVersion: "batch/v1", Kind: "Job"},
 		ObjectMeta: metav1.ObjectMeta{

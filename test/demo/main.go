@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -139,14 +140,15 @@ func (d *demo) push(ctx context.Context, repo *harness.Repository, message strin
 }
 
 func (d *demo) detail(status *v1alpha1.ReleaseStatus) string {
+	var parts []string
 	for _, database := range status.Databases {
 		version := database.Version
 		if version == "" {
 			version = "none"
 		}
-		return fmt.Sprintf("%s at version %s, %d pending", database.Name, version, database.Pending)
+		parts = append(parts, fmt.Sprintf("%s at version %s, %d pending", database.Name, version, database.Pending))
 	}
-	return ""
+	return strings.Join(parts, "; ")
 }
 
 // tell shows what a person would look at.

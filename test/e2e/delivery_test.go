@@ -45,7 +45,7 @@ func figure(name string, value float64, unit string, goal float64) {
 	fmt.Printf("figure %s %.2f %s goal %g %s\n", name, value, unit, goal, verdict)
 }
 
-func TestA1TheFirstCommitIsDelivered(t *testing.T) {
+func TestTheFirstCommitIsDelivered(t *testing.T) {
 	assert.NilError(t, harness.FirstCommit(shared.repo))
 	release := push(t, "Deploy Unity", harness.Settled)
 
@@ -59,7 +59,7 @@ func TestA1TheFirstCommitIsDelivered(t *testing.T) {
 
 // The second commit brings a migration and the image that needs it. The old
 // Pods serve until the new ones do: a client inside the cluster counts.
-func TestA2AMigrationRunsBeforeTheImageThatNeedsIt(t *testing.T) {
+func TestAMigrationRunsBeforeTheImageThatNeedsIt(t *testing.T) {
 	probe := startProbe(t)
 	assert.NilError(t, harness.TenantCommit(shared.repo))
 	release := push(t, "Add tenant support", harness.Settled)
@@ -80,7 +80,7 @@ func TestA2AMigrationRunsBeforeTheImageThatNeedsIt(t *testing.T) {
 	assert.Equal(t, runs, 2, "one Job for each commit that brought a migration")
 }
 
-func TestA3ADeliveryAddsLittleToWhatKubectlTakes(t *testing.T) {
+func TestADeliveryAddsLittleToWhatKubectlTakes(t *testing.T) {
 	overhead, err := shared.cluster.MeasureOverhead(t.Context())
 	assert.NilError(t, err)
 	t.Logf("by push %s, by hand %s", overhead.ByPush, overhead.ByHand)
@@ -88,7 +88,7 @@ func TestA3ADeliveryAddsLittleToWhatKubectlTakes(t *testing.T) {
 }
 
 // An idle daemon asks the API for its Lease and nothing else, and is small.
-func TestA4AnIdleDaemonIsQuietAndSmall(t *testing.T) {
+func TestAnIdleDaemonIsQuietAndSmall(t *testing.T) {
 	if shared.cluster.Name == "" {
 		t.Skip("reason: the audit log of a cluster that is not our own cannot be read")
 	}

@@ -20,7 +20,7 @@ const bad = "migrations/000003_bad.up.sql"
 
 // A commit whose migration fails: the old Pods go on, the Release says where
 // and why, and the next good commit is delivered.
-func TestB1AFailingMigrationIsHeldAndNobodyNotices(t *testing.T) {
+func TestAFailingMigrationIsHeldAndNobodyNotices(t *testing.T) {
 	before, err := shared.cluster.Release(t.Context())
 	assert.NilError(t, err)
 	probe := startProbe(t)
@@ -42,7 +42,7 @@ func TestB1AFailingMigrationIsHeldAndNobodyNotices(t *testing.T) {
 
 // Commits that cannot be rendered or would not be taken: nothing is written,
 // and the condition names the file.
-func TestB2ABadCommitWritesNothing(t *testing.T) {
+func TestABadCommitWritesNothing(t *testing.T) {
 	const settings = "kustomize/overlays/kind/settings.yaml"
 	list := "  - ../../base\n"
 	for name, test := range map[string]struct {
@@ -98,7 +98,7 @@ func resourceVersions(t *testing.T) map[string]int64 {
 }
 
 // Two replicas: one leads; when it is killed, the other delivers.
-func TestB3TheOtherReplicaDeliversWhenTheLeaderIsKilled(t *testing.T) {
+func TestTheOtherReplicaDeliversWhenTheLeaderIsKilled(t *testing.T) {
 	lease, err := shared.cluster.Kube.CoordinationV1().Leases("lockstep-system").Get(t.Context(), "lockstep", metav1.GetOptions{})
 	assert.NilError(t, err)
 	leader := *lease.Spec.HolderIdentity
@@ -115,7 +115,7 @@ func TestB3TheOtherReplicaDeliversWhenTheLeaderIsKilled(t *testing.T) {
 
 // Killing the daemon before and after each phase, in one delivery, ends in
 // the same state, and the migration ran once.
-func TestB4ADaemonThatIsKilledEverywhereDeliversAllTheSame(t *testing.T) {
+func TestADaemonThatIsKilledEverywhereDeliversAllTheSame(t *testing.T) {
 	runs := migrationRuns(t)
 	points := ""
 	for _, phase := range []string{"Fetch", "Render", "Plan", "Foundation", "Migrate", "Rollout", "Verify", "Settled"} {

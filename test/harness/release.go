@@ -3,6 +3,7 @@ package harness
 import (
 	"context"
 	"fmt"
+	"maps"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -77,9 +78,7 @@ func editDaemon(object *unstructured.Unstructured, set map[string]any, environme
 	if !ok {
 		return fmt.Errorf("deployment of the daemon: unexpected container %T", containers[0])
 	}
-	for key, value := range set {
-		container[key] = value
-	}
+	maps.Copy(container, set)
 	variables, _, _ := unstructured.NestedSlice(container, "env")
 	for _, variable := range environment {
 		variables = append(variables, map[string]any{"name": variable.Name, "value": variable.Value})

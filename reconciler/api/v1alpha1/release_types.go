@@ -108,8 +108,9 @@ type Source struct {
 	Interval metav1.Duration `json:"interval"`
 
 	// SecretRef names a Secret in the namespace of the Release with the
-	// credentials of the repository: username and password for basic
-	// authentication.
+	// credentials of the repository: username and password, or bearerToken,
+	// or identity and known_hosts for ssh; ca.crt, tls.crt and tls.key for
+	// https.
 	//
 	// +optional
 	SecretRef *SecretReference `json:"secretRef,omitempty"`

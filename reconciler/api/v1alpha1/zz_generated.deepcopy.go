@@ -230,6 +230,10 @@ func (in *ReleaseStatus) DeepCopyInto(out *ReleaseStatus) {
 		in, out := &in.PhaseStartedAt, &out.PhaseStartedAt
 		*out = (*in).DeepCopy()
 	}
+	if in.AttemptStartedAt != nil {
+		in, out := &in.AttemptStartedAt, &out.AttemptStartedAt
+		*out = (*in).DeepCopy()
+	}
 	if in.LastGoodTime != nil {
 		in, out := &in.LastGoodTime, &out.LastGoodTime
 		*out = (*in).DeepCopy()
