@@ -12,4 +12,9 @@
 //	  reader ◀──────── look at a path ──────────┤
 //	    └── content, directory, absent ────────▶│
 //	  objects ◀─────── JSON and origin ─────────┘
+//
+// A render whose files are all the same in a later commit is remembered and
+// not done again. Substitute and Decrypted are separate: one works on the
+// objects, the other on the tree that is rendered, and both are used only by
+// those who ask for them.
 package render

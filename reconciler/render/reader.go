@@ -12,6 +12,15 @@ import (
 	"github.com/lockstep-gitops/lockstep/reconciler"
 )
 
+// What one child may ask for: more paths, or longer ones, than any overlay
+// needs would only fill our memory.
+const (
+	maxLooks = 200_000
+	maxName  = 4096
+	// maxShown is how much of a longer name an error shows.
+	maxShown = 100
+)
+
 // maxLinks bounds how many symbolic links one path may lead through, as
 // kernels do.
 const maxLinks = 40
@@ -30,6 +39,7 @@ type reader struct {
 	// followed.
 	folders map[string]string
 	total   int64
+	looks   int
 	// failure is the first look that could not be answered. It keeps the
 	// verdict that a text sent to the child would lose.
 	failure error
@@ -53,8 +63,11 @@ func (r *reader) look(name string) entry {
 }
 
 func (r *reader) find(name string) (entry, error) {
-	if !fs.ValidPath(name) {
-		return entry{}, reconciler.Terminalf(ReasonRefused, "%q is not a path in the repository", name)
+	if !fs.ValidPath(name) || len(name) > maxName {
+		return entry{}, reconciler.Terminalf(ReasonRefused, "%q is not a path in the repository", name[:min(len(name), maxShown)])
+	}
+	if r.looks++; r.looks > maxLooks {
+		return entry{}, reconciler.Terminalf(ReasonExpensive, "the overlay looks at more than %d paths", maxLooks)
 	}
 	target, info, err := r.locate(name, 0)
 	switch {

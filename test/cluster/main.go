@@ -51,13 +51,11 @@ func main() {
 	os.Exit(code)
 }
 
-// run is the whole program; its result is the exit code.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	if len(args) == 0 {
-		_, _ = fmt.Fprint(stderr, usage)
-		return 2
-	}
-	commands := map[string]func(context.Context, []string, io.Writer, io.Writer) error{
+// command is one verb: it gets what follows the verb, and where to print.
+type command func(ctx context.Context, args []string, stdout, stderr io.Writer) error
+
+func commands() map[string]command {
+	return map[string]command{
 		"up":         upCommand,
 		"down":       downCommand,
 		"load":       loadCommand,
@@ -69,17 +67,25 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		superviseName: superviseCommand,
 		relayName:     relayCommand,
 	}
+}
+
+// run is the whole program; its result is the exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	if len(args) == 0 {
+		_, _ = fmt.Fprint(stderr, usage)
+		return 2
+	}
 	switch args[0] {
 	case "help", "-h", "-help", "--help":
 		_, _ = fmt.Fprint(stdout, usage)
 		return 0
 	}
-	command, ok := commands[args[0]]
+	perform, ok := commands()[args[0]]
 	if !ok {
 		_, _ = fmt.Fprintf(stderr, "cluster: there is no command %q\n\n%s", args[0], usage)
 		return 2
 	}
-	err := command(ctx, args[1:], stdout, stderr)
+	err := perform(ctx, args[1:], stdout, stderr)
 	switch {
 	case err == nil:
 		return 0

@@ -34,7 +34,7 @@ if [ "$1" = postgres ] && ! [ -s "$PGDATA/PG_VERSION" ]; then
 	if [ "$database" != postgres ]; then
 		# The server listens to nobody else yet: a client that connects finds
 		# the database there.
-		pg_ctl --pgdata="$PGDATA" --wait --silent --options="-c listen_addresses='' -c unix_socket_directories=/tmp" start
+		pg_ctl --pgdata="$PGDATA" --wait --silent --options="-c listen_addresses='' -c unix_socket_directories=/tmp -c fsync=off" start
 		createdb --host=/tmp --username="$user" --no-password "$database"
 		pg_ctl --pgdata="$PGDATA" --wait --silent --mode=fast stop
 	fi

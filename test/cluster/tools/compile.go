@@ -41,15 +41,19 @@ func (c compilation) run(ctx context.Context) error {
 		return err
 	}
 	said := c.follow(stderr)
-	if err := cmd.Wait(); err != nil {
+	err = cmd.Wait()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err != nil {
 		return fmt.Errorf("%w:\n%s", err, strings.Join(said, "\n"))
 	}
 	return nil
 }
 
 // follow reads the names of packages that the compiler prints as it goes, and
-// tells every so often how far it is. It returns the last lines: they say why
-// a build failed.
+// tells every so often how far it is. It returns the last of the other lines:
+// they say why a build failed.
 func (c compilation) follow(stderr io.Reader) []string {
 	lines := make(chan string)
 	go func() {
@@ -61,30 +65,31 @@ func (c compilation) follow(stderr io.Reader) []string {
 	started := time.Now()
 	tick := time.NewTicker(progressInterval)
 	defer tick.Stop()
-	var last []string
+	var latest string
+	var said []string
 	packages := 0
 	for {
 		select {
 		case line, ok := <-lines:
 			if !ok {
-				return last
+				return said
 			}
-			if !strings.HasPrefix(line, "go: ") {
+			latest = line
+			if !strings.ContainsAny(line, " \t") {
 				packages++
-			}
-			if last = append(last, line); len(last) > 30 {
-				last = last[1:]
+			} else if said = append(said, line); len(said) > 30 {
+				said = said[1:]
 			}
 		case <-tick.C:
-			_, _ = fmt.Fprintf(c.log, "building %s: %s elapsed%s\n", filepath.Base(c.target), time.Since(started).Round(time.Second), progress(packages, last))
+			_, _ = fmt.Fprintf(c.log, "building %s: %s elapsed%s\n", filepath.Base(c.target), time.Since(started).Round(time.Second), progress(packages, latest))
 		}
 	}
 }
 
 // progress says how far the compiler is. It is silent while it links.
-func progress(packages int, lines []string) string {
-	if len(lines) == 0 {
+func progress(packages int, latest string) string {
+	if latest == "" {
 		return ""
 	}
-	return fmt.Sprintf(", %d packages compiled, last line: %s", packages, lines[len(lines)-1])
+	return fmt.Sprintf(", %d packages compiled, now %s", packages, latest)
 }
