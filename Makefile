@@ -34,7 +34,7 @@ test: deps-test ## unit, PostgreSQL, git and control-plane tests, race detector 
 
 .PHONY: e2e
 e2e: deps-e2e ## the suite on a real node, or on the cluster that KUBECONFIG names
-	go test -tags e2e -count=1 -v -timeout 40m ./test/e2e/...
+	go test -tags e2e -count=1 -v -p 1 -timeout 40m $(if $(KUBECONFIG),,./test/cluster) ./test/e2e
 
 .PHONY: build
 build: ## build the binaries into .build/bin
@@ -64,7 +64,7 @@ verify: generate ## generate, format, tidy and lint; fails when that changes a f
 	cd test/cluster/node && go mod tidy
 	cd test/helm && go mod tidy
 	go vet ./...
-	go vet -tags e2e ./test/e2e/...
+	go vet -tags e2e ./test/cluster ./test/e2e
 	$(MAKE) lint
 	@git diff --exit-code || { echo 'verify: the files above differ from what is committed' >&2; exit 1; }
 

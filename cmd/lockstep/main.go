@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	// The image holds no certificates: these are used where the system has none.
+	_ "golang.org/x/crypto/x509roots/fallback"
 
 	"github.com/lockstep-gitops/lockstep/reconciler/render"
 )
