@@ -46,7 +46,7 @@ func (e *exitError) Unwrap() error { return e.err }
 // it was asked, 1 when it did not, 2 when it was asked wrongly, or what the
 // command says of itself.
 func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	root := newRoot(stdout, stderr)
+	root := newRoot(stdout, stderr) //nolint:contextcheck // Commands get ctx by ExecuteContext.
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
