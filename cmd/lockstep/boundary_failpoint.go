@@ -3,22 +3,24 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/lockstep-gitops/lockstep/reconciler"
 )
 
-// killed is the exit code of a process that got SIGKILL. The first process of
-// a container cannot send it to itself; to end at once, with no deferred call
-// run, comes to the same.
-const killed = 137
-
 // boundary ends the process without warning at each point that the
 // environment names, as "before:Migrate" or "after:Rollout", several
-// separated by commas. Each point does so once: a file in the store, which
-// outlives the container, remembers it.
+// separated by commas, and starts it anew. Each point does so once: a file in
+// the store, which outlives the process, remembers it.
+//
+// The process is replaced in place: memory, connections and everything that
+// was deferred are gone as after SIGKILL, which the first process of a
+// container cannot send to itself, and no crash-loop pause of a kubelet comes
+// between.
 func boundary(store string) func(reconciler.Phase, bool) {
 	points := strings.Split(os.Getenv("LOCKSTEP_FAILPOINTS"), ",")
 	return func(phase reconciler.Phase, after bool) {
@@ -29,10 +31,18 @@ func boundary(store string) func(reconciler.Phase, bool) {
 		for _, wanted := range points {
 			mark := filepath.Join(store, "failpoint-"+strings.ReplaceAll(point, ":", "-"))
 			if _, err := os.Stat(mark); wanted == point && err != nil {
-				if err := os.WriteFile(mark, nil, 0o600); err == nil {
-					os.Exit(killed)
-				}
+				restart(point, mark)
 			}
 		}
 	}
+}
+
+func restart(point, mark string) {
+	if err := os.WriteFile(mark, nil, 0o600); err != nil {
+		return
+	}
+	_, _ = fmt.Fprintln(os.Stderr, "failpoint", point)
+	err := syscall.Exec("/proc/self/exe", os.Args, os.Environ())
+	_, _ = fmt.Fprintln(os.Stderr, "failpoint", point, "did not restart:", err)
+	os.Exit(1)
 }

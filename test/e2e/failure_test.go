@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -125,7 +126,7 @@ func TestADaemonThatIsKilledEverywhereDeliversAllTheSame(t *testing.T) {
 	assert.NilError(t, shared.repo.Write("migrations/000004_once.up.sql", "CREATE TABLE once (at timestamptz NOT NULL DEFAULT now());\nINSERT INTO once DEFAULT VALUES;\n"))
 	commit, err := shared.repo.Push(t.Context(), "Migrate once")
 	assert.NilError(t, err)
-	release, err := shared.cluster.WaitRelease(t.Context(), 12*time.Minute, nil, harness.Settled(commit))
+	release, err := shared.cluster.WaitRelease(t.Context(), patience, nil, harness.Settled(commit))
 	assert.NilError(t, err)
 	assert.Equal(t, release.Status.Databases[0].Version, "4")
 	assert.Equal(t, migrationRuns(t)-runs, 1)
@@ -136,24 +137,32 @@ func TestADaemonThatIsKilledEverywhereDeliversAllTheSame(t *testing.T) {
 		}
 	}
 	assert.Equal(t, entries, 1)
-	killed := 0
-	pods, err := shared.cluster.Kube.CoreV1().Pods("lockstep-system").List(t.Context(), metav1.ListOptions{})
-	assert.NilError(t, err)
-	for i := range pods.Items {
-		for _, status := range pods.Items[i].Status.ContainerStatuses {
-			killed += int(status.RestartCount)
-		}
-	}
-	assert.Assert(t, killed >= 8, "the daemon was killed %d times only: the test proves nothing", killed)
-	assert.NilError(t, shared.cluster.InstallDaemon(t.Context(), harness.Lockstep()))
+	// The last of them comes after the Release is settled.
 	poll.WaitOn(t, func(poll.LogT) poll.Result {
-		release, err = shared.cluster.Release(t.Context())
-		if err != nil {
-			return poll.Error(err)
+		if killed := failpoints(t); killed < 16 {
+			return poll.Continue("killed at %d of 16 points", killed)
 		}
 		return poll.Success()
-	})
+	}, poll.WithTimeout(time.Minute))
+	assert.NilError(t, shared.cluster.InstallDaemon(t.Context(), harness.Lockstep()))
+	release, err = shared.cluster.Release(t.Context())
+	assert.NilError(t, err)
 	assert.Assert(t, isReady(release))
+}
+
+// failpoints counts in the logs of the daemon how often it was killed.
+func failpoints(t *testing.T) int {
+	t.Helper()
+	client := shared.cluster.Kube.CoreV1().Pods("lockstep-system")
+	pods, err := client.List(t.Context(), metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=lockstep"})
+	assert.NilError(t, err)
+	killed := 0
+	for i := range pods.Items {
+		log, err := client.GetLogs(pods.Items[i].Name, &corev1.PodLogOptions{}).DoRaw(t.Context())
+		assert.NilError(t, err)
+		killed += strings.Count(string(log), "failpoint before:") + strings.Count(string(log), "failpoint after:")
+	}
+	return killed
 }
 
 func isReady(release *v1alpha1.Release) bool {
