@@ -53,8 +53,8 @@ func compare(b *testing.B, name string, files map[string]string) {
 		assert.NilError(b, os.MkdirAll(filepath.Dir(path), 0o700))
 		assert.NilError(b, os.WriteFile(path, []byte(content), 0o600))
 	}
-	cold := render.New(render.Options{Memo: -1})
-	warm := render.New(render.Options{})
+	cold := start(render.Options{Memo: -1})
+	warm := start(render.Options{})
 	_, err := warm.Render(b.Context(), commit, "o")
 	assert.NilError(b, err)
 	var bare, ours, skip time.Duration

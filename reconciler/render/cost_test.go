@@ -38,7 +38,7 @@ func TestLimitsAreNamed(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			_, err := render.New(render.Options{Limits: c.limits}).Render(t.Context(), tree(c.files), "o")
+			_, err := start(render.Options{Limits: c.limits}).Render(t.Context(), tree(c.files), "o")
 			reason, text := failure(t, err)
 			assert.Equal(t, reason, c.reason, text)
 			assert.Assert(t, strings.Contains(text, c.want), text)
@@ -48,7 +48,7 @@ func TestLimitsAreNamed(t *testing.T) {
 
 // Many objects end in a result or in an error, within the deadline.
 func TestTenThousandObjects(t *testing.T) {
-	renderer := render.New(render.Options{Limits: render.Limits{Timeout: 5 * time.Second}})
+	renderer := start(render.Options{Limits: render.Limits{Timeout: 5 * time.Second}})
 	began := time.Now()
 	objects, err := renderer.Render(t.Context(), tree(configMaps(10_000, true)), "o")
 	assert.Assert(t, time.Since(began) < 8*time.Second)
@@ -107,7 +107,7 @@ func TestProcessTroubleMayPass(t *testing.T) {
 		"a program that never reads": {"/bin/sh", "-c", "exit 3"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := render.New(render.Options{Command: command}).Render(t.Context(), tree(bomb()), "o")
+			_, err := start(render.Options{Command: command}).Render(t.Context(), tree(bomb()), "o")
 			assert.Assert(t, err != nil)
 			assert.Assert(t, !reconciler.IsTerminal(err), err.Error())
 			assert.Equal(t, reconciler.ReasonOf(err, ""), "RenderProcessFailed")

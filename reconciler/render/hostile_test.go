@@ -102,7 +102,7 @@ func TestHostileTrees(t *testing.T) {
 	for name, c := range hostileTrees() {
 		t.Run(name, func(t *testing.T) {
 			limits := render.Limits{Timeout: 30 * time.Second}
-			renderer := render.New(render.Options{Limits: limits})
+			renderer := start(render.Options{Limits: limits})
 			began := time.Now()
 			objects, err := renderer.Render(t.Context(), tree(c.files), "o")
 			assert.Assert(t, time.Since(began) < 2*limits.Timeout)

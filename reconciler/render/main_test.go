@@ -23,7 +23,25 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == render.ProbeArgument {
 		os.Exit(render.Probe(os.Stdout))
 	}
-	os.Exit(m.Run())
+	command, remove, err := buildChild()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "build child:", err)
+		os.Exit(1)
+	}
+	child = command
+	code := m.Run()
+	remove()
+	os.Exit(code)
+}
+
+// child is how tests start one, empty for the test binary itself.
+var child []string
+
+func start(options render.Options) *render.Renderer {
+	if options.Command == nil {
+		options.Command = child
+	}
+	return render.New(options)
 }
 
 // tree makes a commit of files. A name that ends in @ is a symbolic link.
@@ -39,7 +57,7 @@ func tree(files map[string]string) fstest.MapFS {
 	return t
 }
 
-func newRenderer() *render.Renderer { return render.New(render.Options{}) }
+func newRenderer() *render.Renderer { return start(render.Options{}) }
 
 func configMap(name string) string {
 	return fmt.Sprintf("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: %s\ndata:\n  a: b\n", name)

@@ -32,7 +32,7 @@ func FuzzRender(f *testing.F) {
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { hits.Add(1) }))
 	f.Cleanup(server.Close)
 	limits := render.Limits{Timeout: 5 * time.Second, Memory: 256 << 20, Objects: 100, Output: 1 << 20}
-	renderer := render.New(render.Options{Limits: limits, Memo: -1})
+	renderer := start(render.Options{Limits: limits, Memo: -1})
 	f.Fuzz(func(t *testing.T, k, a, b string) {
 		k = strings.ReplaceAll(k, "URL", server.URL)
 		files := map[string]string{"o/kustomization.yaml": k, "o/a.yaml": a, "o/b.yaml": b, "base/kustomization.yaml": "resources: [c.yaml]", "base/c.yaml": configMap("c")}

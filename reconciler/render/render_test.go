@@ -31,7 +31,7 @@ func TestRenderGivesObjectsAndTheirFiles(t *testing.T) {
 
 // R8: many renders at a time, in as many children as there are slots.
 func TestRendersRunSideBySide(t *testing.T) {
-	renderer := render.New(render.Options{Parallel: 3, Memo: -1})
+	renderer := start(render.Options{Parallel: 3, Memo: -1})
 	var all errgroup.Group
 	for i := range 8 {
 		all.Go(func() error {
