@@ -30,7 +30,7 @@ test: deps-test ## unit, PostgreSQL, git and control-plane tests, race detector 
 	$(CLUSTER) up --name lockstep-test --mode control-plane --kubeconfig "$$kubeconfig"; \
 	export LOCKSTEP_TEST_KUBECONFIG="$$kubeconfig"; \
 	go test -race -count=1 -timeout 20m ./... ; \
-	cd test/helm && go test -count=1 ./...
+	(cd test/helm && go test -count=1 ./...)
 
 .PHONY: e2e
 e2e: deps-e2e ## the suite on a real node, or on the cluster that KUBECONFIG names
