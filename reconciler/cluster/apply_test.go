@@ -114,6 +114,10 @@ func TestNamespaceOfTheSameCommit(t *testing.T) {
 	assert.Assert(t, apierrors.IsNotFound(err), "a dry run made the namespace: %v", err)
 
 	assert.ErrorContains(t, w.tenant.DryRun(t.Context(), objects[1:]), "not found")
+	unknown := object(t, "thing.yaml", "{apiVersion: nobody.example/v1, kind: Thing, metadata: {name: one, namespace: "+fresh+"}}")
+	err = w.tenant.DryRun(t.Context(), append(objects[:2:2], unknown))
+	assert.ErrorContains(t, err, "thing.yaml: Thing "+fresh+"/one: the cluster knows no kind Thing", "a new namespace excuses no unknown kind")
+	assert.Assert(t, reconciler.IsTerminal(err))
 	assert.NilError(t, w.tenant.Apply(t.Context(), objects))
 	live, err := w.kube.CoreV1().ConfigMaps(fresh).Get(t.Context(), "inside", metav1.GetOptions{})
 	assert.NilError(t, err)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -13,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 
@@ -108,8 +110,30 @@ func (t *tenant) Apply(ctx context.Context, objects []reconciler.Object) error {
 			if err := t.Await(ctx, objects[:i+1]); err != nil {
 				return err
 			}
-			t.cluster.mapper.Reset()
+			if err := t.rediscover(ctx, comingWith(objects[:i+1]).kinds); err != nil {
+				return err
+			}
 		}
+	}
+	return nil
+}
+
+// rediscover asks for the kinds of the API anew until those just defined are
+// among them: discovery may come a moment after Established, and has no watch.
+func (t *tenant) rediscover(ctx context.Context, kinds map[schema.GroupKind]bool) error {
+	err := wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, 10*time.Second, true, func(context.Context) (bool, error) {
+		t.cluster.mapper.Reset()
+		for kind := range kinds {
+			if _, err := t.cluster.mapper.RESTMapping(kind); isNoMatch(err) {
+				return false, nil
+			} else if err != nil {
+				return false, err
+			}
+		}
+		return true, nil
+	})
+	if err != nil {
+		return reconciler.Transientf("KindNotServed", "the kinds just defined are not served yet: %w", err)
 	}
 	return nil
 }
@@ -223,10 +247,10 @@ func comingWith(objects []reconciler.Object) coming {
 // explains tells whether an object was refused only because its kind or its
 // namespace comes with the same commit (A9, A10).
 func (c coming) explains(object reconciler.Object, err error) bool {
-	if meta.IsNoMatchError(errors.Unwrap(err)) || apierrors.IsNotFound(err) || meta.IsNoMatchError(err) {
-		return c.kinds[object.GroupVersionKind().GroupKind()] || c.namespaces[object.GetNamespace()]
+	if isNoMatch(err) {
+		return c.kinds[object.GroupVersionKind().GroupKind()]
 	}
-	return isNoMatch(err) && c.kinds[object.GroupVersionKind().GroupKind()]
+	return apierrors.IsNotFound(err) && c.namespaces[object.GetNamespace()]
 }
 
 func isNoMatch(err error) bool {

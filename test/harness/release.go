@@ -7,7 +7,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/fields"
@@ -211,13 +210,4 @@ func Held(commit string) func(*v1alpha1.Release) bool {
 	return func(release *v1alpha1.Release) bool {
 		return release.Status.HeldRevision == Branch+"@sha1:"+commit
 	}
-}
-
-// RestartDaemon deletes the Pods of the daemon and waits for new ones.
-func (c *Cluster) RestartDaemon(ctx context.Context) error {
-	err := c.Kube.CoreV1().Pods("lockstep-system").DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=lockstep"})
-	if err != nil && !apierrors.IsNotFound(err) {
-		return err
-	}
-	return c.RolledOut(ctx, "lockstep-system", "lockstep", 2*time.Minute)
 }
