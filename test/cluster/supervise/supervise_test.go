@@ -2,10 +2,13 @@ package supervise_test
 
 import (
 	"context"
+	"encoding/json"
 	"encoding/pem"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -84,28 +87,54 @@ func TestComponentThatKeepsFailingEndsTheCluster(t *testing.T) {
 	assert.ErrorContains(t, err, "the disk is full")
 }
 
+// TestMain lets a test run a supervisor in a process of its own.
+func TestMain(m *testing.M) {
+	if text := os.Getenv(planVariable); text != "" {
+		var plan supervise.Plan
+		if err := json.Unmarshal([]byte(text), &plan); err != nil {
+			log.Fatal(err)
+		}
+		log.Fatal(supervise.Run(context.Background(), plan))
+	}
+	os.Exit(m.Run())
+}
+
+const planVariable = "SUPERVISE_TEST_PLAN"
+
+// The supervisor is killed as a process, not stopped as a function: the kernel
+// sends the death signal when the thread that started the component ends, and
+// the runtime parks its first thread instead of ending it.
 func TestComponentsEndWithTheSupervisor(t *testing.T) {
 	dir := state(t)
-	stop := run(t, supervise.Plan{State: dir, Processes: []supervise.Component{
-		script("etcd", "echo $$ > pid; exec sleep 60"),
+	plan, err := json.Marshal(supervise.Plan{State: dir, Processes: []supervise.Component{
+		script("etcd", "exec sleep 60"),
 	}})
+	assert.NilError(t, err)
+	self, err := os.Executable()
+	assert.NilError(t, err)
+	supervisor := exec.CommandContext(t.Context(), self)
+	supervisor.Env = append(os.Environ(), planVariable+"="+string(plan))
+	supervisor.Stderr = t.Output()
+	assert.NilError(t, supervisor.Start())
+	t.Cleanup(func() {
+		_, err := process.KillAll(context.Background(), dir)
+		assert.NilError(t, err)
+	})
+	waitForComponents(t, dir, 1)
+	assert.NilError(t, supervisor.Process.Kill())
+	assert.ErrorContains(t, supervisor.Wait(), "killed")
+	waitForComponents(t, dir, 0)
+}
+
+func waitForComponents(t *testing.T, dir string, count int) {
+	t.Helper()
 	poll.WaitOn(t, func(poll.LogT) poll.Result {
 		found, err := process.Find(dir)
-		if err != nil || len(found) != 1 {
+		if err != nil || len(found) != count {
 			return poll.Continue("%v %v", found, err)
 		}
 		return poll.Success()
-	}, poll.WithTimeout(20*time.Second))
-	// The thread that has started the component ends with Run, as it does when
-	// the whole process ends.
-	assert.NilError(t, stop())
-	poll.WaitOn(t, func(poll.LogT) poll.Result {
-		found, err := process.Find(dir)
-		if err != nil || len(found) != 0 {
-			return poll.Continue("%v %v", found, err)
-		}
-		return poll.Success()
-	}, poll.WithTimeout(20*time.Second))
+	}, poll.WithTimeout(20*time.Second), poll.WithDelay(10*time.Millisecond))
 }
 
 func TestComponentsWaitForTheAPIServerWhereTheyMust(t *testing.T) {
@@ -155,13 +184,13 @@ func TestEnvironmentLeavesTheCallersOut(t *testing.T) {
 
 func TestHiddenFolders(t *testing.T) {
 	for path, want := range map[string]string{
-		"/run":                   "/run",
-		"/run/user/0/cluster":    "/run",
-		"/var/log/cluster":       "/var/log",
-		"/var/lib/kubelet/x":     "/var/lib/kubelet",
-		"/var/lib/lockstep":      "",
-		"/running/cluster":       "",
-		"/root/.local/state/run": "",
+		"/run":                "/run",
+		"/run/user/0/cluster": "/run",
+		"/var/log/cluster":    "/var/log",
+		"/var/lib/kubelet/x":  "/var/lib/kubelet",
+		"/var/lib/lockstep":   "",
+		"/running/cluster":    "",
+		"/home/me/state/run":  "",
 	} {
 		got, hidden := supervise.Hidden(path)
 		assert.Equal(t, got, want, path)
