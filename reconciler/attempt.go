@@ -18,7 +18,7 @@ type attempt struct {
 	release  *v1alpha1.Release
 	tenant   Tenant
 	repo     Repository
-	commit   string
+	tip      Tip
 	revision string
 
 	tree    Tree
@@ -177,6 +177,6 @@ func (a *attempt) wait(ctx context.Context, await func(context.Context) error) e
 // moved tells whether the branch points elsewhere by now. A branch that cannot
 // be read has not moved.
 func (a *attempt) moved(ctx context.Context) bool {
-	commit, err := a.Source.Tip(ctx, a.repo)
-	return err == nil && commit != a.commit
+	tip, err := a.Source.Resolve(ctx, a.repo)
+	return err == nil && tip.Commit != a.tip.Commit
 }

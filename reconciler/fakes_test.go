@@ -24,6 +24,9 @@ type world struct {
 	tip      string
 	tipErr   error
 	tips     int
+	asked    reconciler.Repository
+	signedBy string
+	values   map[string]map[string]string
 	objects  []reconciler.Object
 	rendered error
 	set      reconciler.MigrationSet
@@ -127,19 +130,39 @@ func (w *world) reconciler() *reconciler.Reconciler {
 
 type source struct{ w *world }
 
-func (s source) Tip(context.Context, reconciler.Repository) (string, error) {
+func (s source) Resolve(_ context.Context, repo reconciler.Repository) (reconciler.Tip, error) {
 	s.w.tips++
-	return s.w.tip, s.w.tipErr
+	s.w.asked = repo
+	return reconciler.Tip{Name: "main", Commit: s.w.tip}, s.w.tipErr
 }
 
-func (s source) Fetch(context.Context, reconciler.Repository, string) (reconciler.Tree, error) {
+func (s source) Fetch(context.Context, reconciler.Repository, reconciler.Tip) (reconciler.Tree, error) {
 	return fstest.MapFS{}, nil
 }
+
+func (s source) Verify(_ reconciler.Tree, _ reconciler.Repository, _ reconciler.Tip, keys reconciler.Secret) (string, error) {
+	if string(keys["key"]) != s.w.signedBy {
+		return "", reconciler.Terminalf("SignatureInvalid", "signed by %s, whom nobody trusts", s.w.signedBy)
+	}
+	return s.w.signedBy, nil
+}
+
+func (source) Expire(string) {}
 
 type renderer struct{ w *world }
 
 func (r renderer) Render(context.Context, reconciler.Tree, string) ([]reconciler.Object, error) {
 	return r.w.objects, r.w.rendered
+}
+
+func (r renderer) Decrypt(tree reconciler.Tree, keys reconciler.Secret) (reconciler.Tree, error) {
+	r.w.note("decrypt with %s", keys["key"])
+	return tree, nil
+}
+
+func (r renderer) Substitute(objects []reconciler.Object, variables map[string]string) ([]reconciler.Object, error) {
+	r.w.note("substitute %v", variables)
+	return objects, nil
 }
 
 type migrations struct{ w *world }
@@ -177,6 +200,11 @@ func (t tenantFake) Secret(_ context.Context, name string) (reconciler.Secret, e
 	}
 	t.w.note("read secret %s", name)
 	return secret, nil
+}
+
+func (t tenantFake) Values(_ context.Context, kind, name string) (map[string]string, bool, error) {
+	values, ok := t.w.values[kind+" "+name]
+	return values, ok, nil
 }
 
 func (t tenantFake) DryRun(context.Context, []reconciler.Object) error { return t.w.dryRun }

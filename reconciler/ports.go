@@ -11,13 +11,39 @@ import (
 	"github.com/lockstep-gitops/lockstep/reconciler/api/v1alpha1"
 )
 
-// Repository is a branch of a git repository and the credentials for it.
-type Repository struct {
-	URL    string
+// Reference is what is followed in a repository: one of its fields is set.
+type Reference struct {
 	Branch string
+	Tag    string
+	// Semver is a range such as ">=1.2.0 <2.0.0" or "1.x". The highest tag in
+	// it is taken; pre-releases only where the range names one.
+	Semver string
+}
+
+// Repository is a git repository, what is followed in it, and the credentials
+// for it.
+type Repository struct {
+	URL string
+	Reference
 	// Credentials are the data of the Secret that the source names, nil for none.
 	Credentials Secret
+	// MaxAge is how old an answer of the server may be to be given again; zero
+	// asks it anew. Whoever asks at the same moment shares one request anyhow.
+	MaxAge time.Duration
 }
+
+// Tip is the commit that a reference leads to.
+type Tip struct {
+	// Name of the branch or the tag.
+	Name string
+	// Commit as forty hexadecimal digits.
+	Commit string
+	// TagObject is the annotated tag in front of the commit, or empty.
+	TagObject string
+}
+
+// Revision names the tip to people: branch@sha1:commit.
+func (t Tip) Revision() string { return t.Name + "@sha1:" + t.Commit }
 
 // Tree is the content of one commit, read only. Names are slash-separated and
 // relative, as in io/fs.
@@ -30,12 +56,17 @@ type Tree interface {
 
 // Source is where commits come from.
 type Source interface {
-	// Tip asks the server which commit the branch points at, as forty
-	// hexadecimal digits. Nothing is fetched.
-	Tip(ctx context.Context, repo Repository) (string, error)
+	// Resolve asks the server which commit the reference leads to. Nothing is
+	// fetched.
+	Resolve(ctx context.Context, repo Repository) (Tip, error)
 	// Fetch brings a commit into the local store, if it is not there yet, and
 	// opens its tree.
-	Fetch(ctx context.Context, repo Repository, commit string) (Tree, error)
+	Fetch(ctx context.Context, repo Repository, tip Tip) (Tree, error)
+	// Verify checks that one of the keys signed the commit of a fetched tree,
+	// or the tag that leads to it, and returns who did.
+	Verify(tree Tree, repo Repository, tip Tip, keys Secret) (signer string, err error)
+	// Expire makes the next Resolve of a URL ask the server.
+	Expire(url string)
 }
 
 // Object is a rendered object and the file that it came from.
@@ -50,6 +81,11 @@ type Renderer interface {
 	// Render builds the kustomization in the folder path of the tree. It
 	// reads nothing else and writes nothing.
 	Render(ctx context.Context, tree Tree, path string) ([]Object, error)
+	// Decrypt shows a tree in which files encrypted with SOPS are read as
+	// plaintext. Keys are the data of a Secret.
+	Decrypt(tree Tree, keys Secret) (Tree, error)
+	// Substitute puts variables into objects. The given ones are left alone.
+	Substitute(objects []Object, variables map[string]string) ([]Object, error)
 }
 
 // MigrationSet is what a folder of migrations holds.
@@ -143,6 +179,9 @@ type JobState struct {
 type Tenant interface {
 	// Secret reads a Secret of the namespace of the Release.
 	Secret(ctx context.Context, name string) (Secret, error)
+	// Values reads the data of a ConfigMap or a Secret of the namespace of the
+	// Release as text. Found is false when there is none of that name.
+	Values(ctx context.Context, kind, name string) (values map[string]string, found bool, err error)
 	// DryRun asks the API server whether it would take all objects. What
 	// depends on a Namespace or a CRD among the same objects is passed over.
 	DryRun(ctx context.Context, objects []Object) error

@@ -51,7 +51,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, release *v1alpha1.Release) (
 	if err != nil {
 		return interval, r.unreachable(ctx, release, err)
 	}
-	repo, commit, err := r.tip(ctx, release, tenant)
+	repo, tip, err := r.tip(ctx, release, tenant)
 	if ctx.Err() != nil {
 		return interval, ctx.Err()
 	}
@@ -59,9 +59,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, release *v1alpha1.Release) (
 		return interval, r.unreachable(ctx, release, err)
 	}
 	r.Recorder.Polled(keyOf(release), time.Now())
-	revision := Revision(release.Spec.Source.Branch, commit)
-	a := &attempt{Reconciler: r, release: release, tenant: tenant, repo: repo, commit: commit, revision: revision}
-	switch decide(release, revision) {
+	a := &attempt{Reconciler: r, release: release, tenant: tenant, repo: repo, tip: tip, revision: tip.Revision()}
+	switch decide(release, a.revision) {
 	case actionIdle:
 		return interval, r.save(ctx, release, reachable)
 	case actionStart:
@@ -75,28 +74,55 @@ func (r *Reconciler) Reconcile(ctx context.Context, release *v1alpha1.Release) (
 	return a.run(ctx)
 }
 
-// tip asks for the branch's commit. Credentials are read once and kept until
-// the server refuses them, so that an idle Release costs the API nothing and
-// a rotated password is taken up within the same poll (G15).
-func (r *Reconciler) tip(ctx context.Context, release *v1alpha1.Release, tenant Tenant) (Repository, string, error) {
-	repo := Repository{URL: release.Spec.Source.URL, Branch: release.Spec.Source.Branch}
+// tip asks where the reference leads. Credentials are read once and kept until
+// the server refuses them, so that an idle Release costs the API nothing and a
+// rotated password is taken up within the same poll (G15).
+func (r *Reconciler) tip(ctx context.Context, release *v1alpha1.Release, tenant Tenant) (Repository, Tip, error) {
+	repo := repositoryOf(release)
 	fresh := false
 	for {
 		secret, read, err := r.credentials.get(ctx, release, tenant)
 		if err != nil {
-			return repo, "", err
+			return repo, Tip{}, err
 		}
 		fresh = fresh || read
 		repo.Credentials = secret
-		commit, err := r.Source.Tip(ctx, repo)
+		tip, err := r.Source.Resolve(ctx, repo)
 		if err == nil {
-			return repo, commit, nil
+			repo.MaxAge = shareAge(release)
+			return repo, tip, nil
 		}
 		if fresh || release.Spec.Source.SecretRef == nil || ReasonOf(err, "") != ReasonAuthenticationFailed {
-			return repo, "", err
+			return repo, Tip{}, err
 		}
 		r.credentials.forget(release)
 	}
+}
+
+// repositoryOf is what a Release follows, still without credentials.
+func repositoryOf(release *v1alpha1.Release) Repository {
+	source := &release.Spec.Source
+	repo := Repository{
+		URL:       source.URL,
+		Reference: Reference{Branch: source.FollowedBranch(), Tag: source.Tag, Semver: source.Semver},
+		MaxAge:    shareAge(release),
+	}
+	if requestedAt(release) != release.Status.LastHandledRequestedAt {
+		repo.MaxAge = 0
+	}
+	return repo
+}
+
+// shareAge is how old an answer may be that another Release of the same
+// repository has asked for. It is less than the interval, so that a Release
+// alone asks each time.
+func shareAge(release *v1alpha1.Release) time.Duration {
+	return release.Spec.Source.Interval.Duration * 9 / 10
+}
+
+// requestedAt is the last wish for a look at the source.
+func requestedAt(release *v1alpha1.Release) string {
+	return release.Annotations[v1alpha1.RequestedAtAnnotation]
 }
 
 // Forget drops what is kept in memory for a Release that is gone.
@@ -129,9 +155,6 @@ func (r *Reconciler) save(ctx context.Context, release *v1alpha1.Release, change
 	r.Recorder.Observe(release)
 	return nil
 }
-
-// Revision names a commit of a branch.
-func Revision(branch, commit string) string { return branch + "@sha1:" + commit }
 
 func keyOf(release *v1alpha1.Release) types.NamespacedName {
 	return types.NamespacedName{Namespace: release.Namespace, Name: release.Name}

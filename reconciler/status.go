@@ -56,6 +56,7 @@ func suspend(release *v1alpha1.Release) {
 
 // reachable marks that the branch was read and holds nothing new.
 func reachable(release *v1alpha1.Release) {
+	release.Status.LastHandledRequestedAt = requestedAt(release)
 	dropCondition(release, v1alpha1.ConditionSuspended)
 	setCondition(release, v1alpha1.ConditionSourceReady, metav1.ConditionTrue, "BranchRead", "the branch can be read")
 }
@@ -63,6 +64,7 @@ func reachable(release *v1alpha1.Release) {
 // sourceFailed marks that the branch could not be read. A Release that never
 // delivered anything is not ready because of it; one that did stays as it is.
 func sourceFailed(release *v1alpha1.Release, err error) {
+	release.Status.LastHandledRequestedAt = requestedAt(release)
 	dropCondition(release, v1alpha1.ConditionSuspended)
 	reason := ReasonOf(err, "SourceFailed")
 	setCondition(release, v1alpha1.ConditionSourceReady, metav1.ConditionFalse, reason, err.Error())

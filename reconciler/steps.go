@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/lockstep-gitops/lockstep/reconciler/api/v1alpha1"
@@ -12,15 +13,37 @@ import (
 // verifyPause is the time between two tries of a check.
 const verifyPause = 500 * time.Millisecond
 
+// fetch brings the commit here. Where a signature is asked for, nothing of a
+// commit is looked at before it holds.
 func (a *attempt) fetch(ctx context.Context) error {
-	tree, err := a.Source.Fetch(ctx, a.repo, a.commit)
+	tree, err := a.Source.Fetch(ctx, a.repo, a.tip)
+	if err != nil {
+		return err
+	}
 	a.tree = tree
+	asked := a.release.Spec.Source.Verify
+	if asked == nil {
+		a.release.Status.Signer = ""
+		return nil
+	}
+	keys, err := a.tenant.Secret(ctx, asked.SecretRef.Name)
+	if err != nil {
+		return fmt.Errorf("spec.source.verify.secretRef: %w", err)
+	}
+	a.release.Status.Signer, err = a.Source.Verify(tree, a.repo, a.tip, keys)
 	return err
 }
 
 func (a *attempt) render(ctx context.Context) error {
-	objects, err := a.Renderer.Render(ctx, a.tree, a.release.Spec.Source.Path)
+	tree, err := a.decrypted(ctx)
 	if err != nil {
+		return err
+	}
+	objects, err := a.Renderer.Render(ctx, tree, a.release.Spec.Source.Path)
+	if err != nil {
+		return err
+	}
+	if objects, err = a.substituted(ctx, objects); err != nil {
 		return err
 	}
 	if len(objects) == 0 {
@@ -33,6 +56,41 @@ func (a *attempt) render(ctx context.Context) error {
 	}
 	a.Recorder.Objects(keyOf(a.release), kinds)
 	return nil
+}
+
+// decrypted is the tree as the renderer sees it. The keys are read anew for
+// each attempt, so that one taken away opens nothing any more.
+func (a *attempt) decrypted(ctx context.Context) (Tree, error) {
+	asked := a.release.Spec.Decryption
+	if asked == nil {
+		return a.tree, nil
+	}
+	keys, err := a.tenant.Secret(ctx, asked.SecretRef.Name)
+	if err != nil {
+		return nil, fmt.Errorf("spec.decryption.secretRef: %w", err)
+	}
+	return a.Renderer.Decrypt(a.tree, keys)
+}
+
+// substituted puts variables into the objects, when any are asked for.
+func (a *attempt) substituted(ctx context.Context, objects []Object) ([]Object, error) {
+	spec := &a.release.Spec
+	if len(spec.Substitute) == 0 && len(spec.SubstituteFrom) == 0 {
+		return objects, nil
+	}
+	variables := map[string]string{}
+	for i, from := range spec.SubstituteFrom {
+		values, found, err := a.tenant.Values(ctx, from.Kind, from.Name)
+		if err != nil {
+			return nil, fmt.Errorf("spec.substituteFrom[%d]: %w", i, err)
+		}
+		if !found && !from.Optional {
+			return nil, Transientf("VariablesMissing", "spec.substituteFrom[%d]: there is no %s %s/%s: make it, or mark it optional", i, from.Kind, a.release.Namespace, from.Name)
+		}
+		maps.Copy(variables, values)
+	}
+	maps.Copy(variables, spec.Substitute)
+	return a.Renderer.Substitute(objects, variables)
 }
 
 // makePlan finds out all that can be known before the first write: the

@@ -21,6 +21,7 @@ type config struct {
 	migrateImage   string
 	metricsAddress string
 	healthAddress  string
+	hookAddress    string
 	log            logConfig
 }
 
@@ -34,6 +35,7 @@ func (c *config) bind(flags *pflag.FlagSet) {
 	flags.StringVar(&c.migrateImage, "migrate-image", "", "image of this program, which runs migrations in Jobs")
 	flags.StringVar(&c.metricsAddress, "metrics-address", ":8080", "address of /metrics")
 	flags.StringVar(&c.healthAddress, "health-address", ":8081", "address of /healthz and /readyz")
+	flags.StringVar(&c.hookAddress, "hook-address", ":8082", "address of /hook/NAMESPACE/RELEASE, where git servers send webhooks")
 	c.log.bind(flags)
 }
 

@@ -43,8 +43,10 @@ type daemon struct {
 	kube       *rest.Config
 	registry   *prometheus.Registry
 	controller *cluster.Controller
+	cluster    *cluster.Cluster
 	domain     *reconciler.Reconciler
 	events     events.EventBroadcaster
+	watchdog   *web.Watchdog
 }
 
 func newDaemon(c config, log *slog.Logger) (*daemon, error) {
@@ -59,28 +61,34 @@ func newDaemon(c config, log *slog.Logger) (*daemon, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &daemon{config: c, log: log, kube: kube, registry: prometheus.NewRegistry(), controller: controller}
+	d := &daemon{config: c, log: log, kube: kube, registry: prometheus.NewRegistry(), controller: controller, watchdog: &web.Watchdog{}}
 	d.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	recorder, err := d.recorder()
 	if err != nil {
 		return nil, err
 	}
-	api, err := cluster.New(cluster.Options{
+	d.cluster, err = cluster.New(cluster.Options{
 		Config: kube, Image: c.migrateImage, Log: log, Events: recorder, Saved: controller.Saved,
 	})
 	if err != nil {
 		return nil, err
 	}
-	source, err := gitrepo.New(gitrepo.Options{Dir: c.storeDir, MinAge: -1, Log: log})
+	source, err := gitrepo.New(gitrepo.Options{Dir: c.storeDir, Log: log, Watch: d.watchdog.Watch, Changed: d.lookAt})
 	if err != nil {
 		return nil, err
 	}
 	d.domain = &reconciler.Reconciler{
 		Source: source, Renderer: render.New(render.Options{Limits: render.Limits{Memory: renderMemory}}), Migrations: database.Adapter{},
-		Cluster: api, HTTP: httpcheck.New(nil), Recorder: metrics.New(d.registry), Log: log,
+		Cluster: d.cluster, HTTP: httpcheck.New(nil), Recorder: metrics.New(d.registry), Log: log,
 		Boundary: boundary(c.storeDir),
 	}
 	return d, nil
+}
+
+// lookAt has every Release look at a repository in which something moved. The
+// answer is here already and is shared.
+func (d *daemon) lookAt(url string) {
+	d.controller.LookAt(func(other string) bool { return gitrepo.CanonicalURL(other) == url })
 }
 
 // recorder makes what sends events; it is started with the daemon.
@@ -106,7 +114,11 @@ func (d *daemon) run(ctx context.Context) error {
 	group.Go(func() error {
 		return listen(grouped, d.config.metricsAddress, web.Metrics(metrics.Handler(d.registry)))
 	})
-	group.Go(func() error { return listen(grouped, d.config.healthAddress, web.Health(d.ready)) })
+	group.Go(func() error { return listen(grouped, d.config.healthAddress, web.Health(d.watchdog.Alive, d.ready)) })
+	group.Go(func() error {
+		hooks := cluster.NewHooks(grouped, d.cluster, d.controller, d.log)
+		return listen(grouped, d.config.hookAddress, web.Webhook(hooks, d.log))
+	})
 	group.Go(func() error { return d.controller.Watch(grouped) })
 	group.Go(func() error {
 		if err := d.events.StartRecordingToSinkWithContext(grouped); err != nil {

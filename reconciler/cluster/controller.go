@@ -114,6 +114,20 @@ func (c *Controller) enqueue(object any) {
 	c.queue.Add(key)
 }
 
+// LookAt queues every Release that follows a repository which same recognises
+// by its URL.
+func (c *Controller) LookAt(same func(url string) bool) {
+	for _, object := range c.informer.GetStore().List() {
+		u, ok := object.(*unstructured.Unstructured)
+		if !ok {
+			continue
+		}
+		if url, _, _ := unstructured.NestedString(u.Object, "spec", "source", "url"); same(url) {
+			c.enqueue(u)
+		}
+	}
+}
+
 // Saved takes note of a status that was written, so that the next pass does
 // not decide on the state of before.
 func (c *Controller) Saved(object *unstructured.Unstructured) { c.written.Mutation(object) }

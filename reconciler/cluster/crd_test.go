@@ -107,7 +107,7 @@ func TestReleaseGetsItsDefaults(t *testing.T) {
 	duration := func(d time.Duration) metav1.Duration { return metav1.Duration{Duration: d} }
 	assert.DeepEqual(t, got, v1alpha1.ReleaseSpec{
 		Source: v1alpha1.Source{
-			URL: "https://git.example/shop.git", Branch: "clean-k8s-deploy", Path: "deploy", Interval: duration(30 * time.Second),
+			URL: "https://git.example/shop.git", Path: "deploy", Interval: duration(30 * time.Second),
 		},
 		ServiceAccountName: "deployer",
 		Databases: []v1alpha1.Database{{

@@ -13,6 +13,7 @@ import (
 
 	"gotest.tools/v3/assert"
 
+	"github.com/lockstep-gitops/lockstep/reconciler"
 	"github.com/lockstep-gitops/lockstep/reconciler/gitrepo"
 	"github.com/lockstep-gitops/lockstep/reconciler/gitrepo/gitrepotest"
 )
@@ -80,14 +81,14 @@ func peak(b *testing.B, f func()) float64 {
 // first fetch, polls without news, and commits of one line.
 func BenchmarkMonorepo(b *testing.B) {
 	origin := monorepo(b, 10_000, 20_000)
-	options := gitrepo.Options{Dir: b.TempDir(), MinAge: -1}
+	options := gitrepo.Options{Dir: b.TempDir()}
 	store, err := gitrepo.New(options)
 	assert.NilError(b, err)
 	defer func() { assert.Check(b, store.Close()) }()
 	fetch := func() *gitrepo.Tree {
-		commit, err := store.Tip(b.Context(), at(origin, "main"))
+		commit, err := tipOf(b.Context(), store, at(origin, "main"))
 		assert.NilError(b, err)
-		tree, err := store.FetchTree(b.Context(), at(origin, "main"), commit)
+		tree, err := store.FetchTree(b.Context(), at(origin, "main"), reconciler.Tip{Commit: commit})
 		assert.NilError(b, err)
 		_, err = tree.ReadFile("apps/7/file7.yaml")
 		assert.NilError(b, err)
@@ -138,12 +139,12 @@ func BenchmarkLargeFile(b *testing.B) {
 	origin := gitrepotest.New(b).Repo(b, "app.git")
 	zeroes(b, origin, 300_000_000)
 	for b.Loop() {
-		store, err := gitrepo.New(gitrepo.Options{Dir: b.TempDir(), MinAge: -1})
+		store, err := gitrepo.New(gitrepo.Options{Dir: b.TempDir()})
 		assert.NilError(b, err)
 		figure("git_large_file_peak", peak(b, func() {
-			commit, err := store.Tip(b.Context(), at(origin, "main"))
+			commit, err := tipOf(b.Context(), store, at(origin, "main"))
 			assert.NilError(b, err)
-			tree, err := store.FetchTree(b.Context(), at(origin, "main"), commit)
+			tree, err := store.FetchTree(b.Context(), at(origin, "main"), reconciler.Tip{Commit: commit})
 			assert.NilError(b, err)
 			_, err = tree.ReadFile("file")
 			assert.NilError(b, err)

@@ -80,11 +80,11 @@ func TestG4BranchDeleted(t *testing.T) {
 	poll(t, store, at(origin, "release"))
 	origin.Git("update-ref", "-d", "refs/heads/release")
 	for range 2 {
-		_, err := store.Tip(t.Context(), at(origin, "release"))
+		_, err := tipOf(t.Context(), store, at(origin, "release"))
 		isFailure(t, err, gitrepo.ReasonBranchMissing, "branch release is not on the server; what is deployed stays as it is")
 	}
 	for _, name := range []string{"refs/heads/main", "heads/main", "mai", "HEAD", "release2", "*", ""} {
-		_, err := store.Tip(t.Context(), at(origin, name))
+		_, err := tipOf(t.Context(), store, at(origin, name))
 		isFailure(t, err, gitrepo.ReasonBranchMissing, "")
 	}
 	want := origin.Commit("release", map[string]string{"file": "again"})
@@ -96,7 +96,7 @@ func TestG4BranchDeleted(t *testing.T) {
 func TestG5EmptyRepository(t *testing.T) {
 	origin := gitrepotest.New(t).Repo(t, "app.git")
 	store := newStore(t)
-	_, err := store.Tip(t.Context(), at(origin, "main"))
+	_, err := tipOf(t.Context(), store, at(origin, "main"))
 	isFailure(t, err, gitrepo.ReasonEmptyRepository, "waiting for the first commit")
 	want := origin.Commit("main", map[string]string{"file": "one"})
 	got, _ := poll(t, store, at(origin, "main"))
@@ -130,7 +130,7 @@ func TestG9DamagedStore(t *testing.T) {
 
 			assert.Equal(t, content(t, open, "a"), noise("a", 20_000), "a tree that was open")
 			assert.Equal(t, content(t, open, "b/c"), noise("c", 20_000), "a tree that was open")
-			again, err := store.FetchTree(t.Context(), at(origin, "main"), commit)
+			again, err := store.FetchTree(t.Context(), at(origin, "main"), reconciler.Tip{Commit: commit})
 			assert.NilError(t, err)
 			assert.Equal(t, content(t, again, "a"), noise("a", 20_000))
 			assert.Equal(t, content(t, again, "b/c"), noise("c", 20_000))
@@ -161,7 +161,7 @@ func TestG9ServerLostAnObject(t *testing.T) {
 	commit := origin.Object("commit", []byte("tree "+tree+"\nauthor A <a@b> 1 +0000\ncommitter A <a@b> 1 +0000\n\nlost\n"))
 	origin.Git("update-ref", "refs/heads/main", commit)
 	assert.NilError(t, os.Remove(filepath.Join(origin.Path, "objects", blob[:2], blob[2:])))
-	_, err := newStore(t).FetchTree(t.Context(), at(origin, "main"), commit)
+	_, err := newStore(t).FetchTree(t.Context(), at(origin, "main"), reconciler.Tip{Commit: commit})
 	assert.Assert(t, err != nil)
 	assert.Assert(t, !reconciler.IsTerminal(err))
 }
@@ -182,7 +182,7 @@ func TestDamagedAnswer(t *testing.T) {
 			poll(t, store, at(origin, "main"))
 			commit := origin.Commit("main", map[string]string{"a": noise("a2", 20_000)})
 			server.Misbehave(gitrepotest.On("/git-upload-pack?", how))
-			_, err := store.FetchTree(t.Context(), at(origin, "main"), commit)
+			_, err := store.FetchTree(t.Context(), at(origin, "main"), reconciler.Tip{Commit: commit})
 			assert.Assert(t, err != nil)
 			assert.Assert(t, !reconciler.IsTerminal(err), "%s", err)
 			assert.Assert(t, len(files(t, dir)) <= 1, "%q", files(t, dir))
@@ -226,15 +226,15 @@ func TestG14DiskFull(t *testing.T) {
 	small := server.Repo(t, "small.git")
 	for _, seed := range []string{"one", "two"} {
 		commit := small.Commit("main", map[string]string{"a": noise(seed, 1<<20)})
-		_, err := store.FetchTree(t.Context(), at(small, "main"), commit)
+		_, err := store.FetchTree(t.Context(), at(small, "main"), reconciler.Tip{Commit: commit})
 		if seed == "two" {
 			isFailure(t, err, gitrepo.ReasonDiskFull, "")
-			_, err = store.FetchTree(t.Context(), at(small, "main"), commit)
+			_, err = store.FetchTree(t.Context(), at(small, "main"), reconciler.Tip{Commit: commit})
 		}
 		assert.NilError(t, err, "the second one fits when the first one is gone")
 	}
 	for range 3 {
-		_, err := store.FetchTree(t.Context(), at(origin, "main"), commit)
+		_, err := store.FetchTree(t.Context(), at(origin, "main"), reconciler.Tip{Commit: commit})
 		isFailure(t, err, gitrepo.ReasonDiskFull, "make the volume of the work folder larger")
 		assert.Equal(t, len(files(t, dir)), 1)
 	}

@@ -56,9 +56,14 @@ func explain(n *notes, err error) error {
 	return &protocolError{err}
 }
 
+// slack is how many times its deadline a call may take before it is held to be
+// stuck: a busy machine is no reason to restart.
+const slack = 3
+
 // refs asks for branches and tags, or shares what another just asked for.
-func (s *Store) refs(ctx context.Context, t target) (Refs, error) {
-	return s.polls.get(ctx, t, s.options.MinAge, func(ctx context.Context) (Refs, error) {
+func (s *Store) refs(ctx context.Context, t target, maxAge time.Duration) (Refs, error) {
+	return s.polls.get(ctx, t, maxAge, func(ctx context.Context) (Refs, error) {
+		defer s.options.Watch("poll of git server "+t.addr.host, slack*s.options.Timeout)()
 		ctx, cancel := context.WithTimeout(ctx, s.options.Timeout)
 		defer cancel()
 		refs := Refs{}
@@ -95,6 +100,7 @@ func (s *Store) gated(ctx context.Context, t target, talk func() error) error {
 
 // fetch brings a commit into the folder.
 func (s *Store) fetch(ctx context.Context, r *repository, t target, g goal) error {
+	defer s.options.Watch("fetch from git server "+t.addr.host, slack*s.options.FetchTimeout)()
 	ctx, cancel := context.WithTimeout(ctx, s.options.FetchTimeout)
 	defer cancel()
 	return s.gated(ctx, t, func() error {

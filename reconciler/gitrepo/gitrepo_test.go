@@ -1,6 +1,7 @@
 package gitrepo_test
 
 import (
+	"context"
 	"crypto/sha256"
 	encodinghex "encoding/hex"
 	"fmt"
@@ -24,7 +25,7 @@ import (
 // the server says now.
 func newStore(t testing.TB, change ...func(*gitrepo.Options)) *gitrepo.Store {
 	t.Helper()
-	options := gitrepo.Options{Dir: t.TempDir(), MinAge: -1, Timeout: 20 * time.Second, MaxBackoff: 1}
+	options := gitrepo.Options{Dir: t.TempDir(), Timeout: 20 * time.Second, MaxBackoff: 1}
 	for _, f := range change {
 		f(&options)
 	}
@@ -35,7 +36,23 @@ func newStore(t testing.TB, change ...func(*gitrepo.Options)) *gitrepo.Store {
 }
 
 func at(repo *gitrepotest.Repo, branch string) reconciler.Repository {
-	return reconciler.Repository{URL: repo.URL, Branch: branch}
+	return reconciler.Repository{URL: repo.URL, Reference: reconciler.Reference{Branch: branch}}
+}
+
+func following(repo *gitrepotest.Repo, reference reconciler.Reference) reconciler.Repository {
+	return reconciler.Repository{URL: repo.URL, Reference: reference}
+}
+
+// lasting takes answers that another has asked for.
+func lasting(repo reconciler.Repository) reconciler.Repository {
+	repo.MaxAge = time.Hour
+	return repo
+}
+
+// tipOf asks for the commit of a reference.
+func tipOf(ctx context.Context, store *gitrepo.Store, repo reconciler.Repository) (string, error) {
+	tip, err := store.Resolve(ctx, repo)
+	return tip.Commit, err
 }
 
 func login(repo *gitrepotest.Repo, user, password string) reconciler.Repository {
@@ -47,9 +64,9 @@ func login(repo *gitrepotest.Repo, user, password string) reconciler.Repository 
 // poll asks for the tip and opens its tree, as a pass does.
 func poll(t *testing.T, store *gitrepo.Store, repo reconciler.Repository) (string, *gitrepo.Tree) {
 	t.Helper()
-	commit, err := store.Tip(t.Context(), repo)
+	commit, err := tipOf(t.Context(), store, repo)
 	assert.NilError(t, err)
-	tree, err := store.FetchTree(t.Context(), repo, commit)
+	tree, err := store.FetchTree(t.Context(), repo, reconciler.Tip{Commit: commit})
 	assert.NilError(t, err)
 	return commit, tree
 }
@@ -102,7 +119,7 @@ func TestFetchIsShallowAndOnce(t *testing.T) {
 	assert.Equal(t, content(t, tree, "file"), "three")
 	poll(t, store, at(origin, "main"))
 	assert.Equal(t, server.Fetches(), 1, "the commit is fetched once")
-	_, err := store.FetchTree(t.Context(), at(origin, "main"), origin.Git("rev-parse", "main~1"))
+	_, err := store.FetchTree(t.Context(), at(origin, "main"), reconciler.Tip{Commit: origin.Git("rev-parse", "main~1")})
 	assert.ErrorIs(t, err, reconciler.ErrSuperseded)
 }
 

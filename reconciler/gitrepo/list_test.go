@@ -6,6 +6,7 @@ import (
 
 	"gotest.tools/v3/assert"
 
+	"github.com/lockstep-gitops/lockstep/reconciler"
 	"github.com/lockstep-gitops/lockstep/reconciler/gitrepo"
 	"github.com/lockstep-gitops/lockstep/reconciler/gitrepo/gitrepotest"
 )
@@ -25,23 +26,23 @@ func TestBothVersionsOfTheProtocol(t *testing.T) {
 			origin := server.Repo(t, "app.git")
 			server.Misbehave(how)
 			store := newStore(t)
-			_, err := store.Tip(t.Context(), at(origin, "main"))
+			_, err := tipOf(t.Context(), store, at(origin, "main"))
 			isFailure(t, err, gitrepo.ReasonEmptyRepository, "waiting for the first commit")
 			want := origin.Commit("main", map[string]string{"file": "one"})
 			tag := origin.AnnotatedTag("v1.0.0", want)
 			origin.Tag("v0.9.0", want)
 			origin.Git("update-ref", "refs/pull/1/head", want)
 			for range 3 {
-				tip, err := store.Tip(t.Context(), at(origin, "main"))
+				tip, err := tipOf(t.Context(), store, at(origin, "main"))
 				assert.NilError(t, err)
 				assert.Equal(t, tip, want)
-				target, err := store.Resolve(t.Context(), at(origin, ""), gitrepo.Want{Tag: "v1.0.0"})
+				target, err := store.Resolve(t.Context(), following(origin, reconciler.Reference{Tag: "v1.0.0"}))
 				assert.NilError(t, err)
-				assert.Equal(t, target, gitrepo.Target{Name: "refs/tags/v1.0.0", Commit: want, TagObject: tag})
-				target, err = store.Resolve(t.Context(), at(origin, ""), gitrepo.Want{Semver: "<1"})
+				assert.Equal(t, target, reconciler.Tip{Name: "v1.0.0", Commit: want, TagObject: tag})
+				target, err = store.Resolve(t.Context(), following(origin, reconciler.Reference{Semver: "<1"}))
 				assert.NilError(t, err)
-				assert.Equal(t, target, gitrepo.Target{Name: "refs/tags/v0.9.0", Commit: want})
-				_, err = store.Tip(t.Context(), at(origin, "pull/1/head"))
+				assert.Equal(t, target, reconciler.Tip{Name: "v0.9.0", Commit: want})
+				_, err = tipOf(t.Context(), store, at(origin, "pull/1/head"))
 				isFailure(t, err, gitrepo.ReasonBranchMissing, "branch pull/1/head is not on the server")
 			}
 		})
@@ -71,7 +72,7 @@ func TestServerThatForgetsVersion2(t *testing.T) {
 	store := newStore(t)
 	poll(t, store, at(origin, "main"))
 	server.Misbehave(oldGit)
-	tip, err := store.Tip(t.Context(), at(origin, "main"))
+	tip, err := tipOf(t.Context(), store, at(origin, "main"))
 	assert.NilError(t, err)
 	assert.Equal(t, tip, want)
 }

@@ -22,10 +22,6 @@ type Options struct {
 	// FetchTimeout ends a fetch as a whole, 10 min when zero. It is what stops
 	// a server that sends one byte now and then.
 	FetchTimeout time.Duration
-	// MinAge is how old an answer of a server may be to be given again, 2 s
-	// when zero, never when negative. Concurrent callers share one request
-	// either way.
-	MinAge time.Duration
 	// MaxBackoff bounds the pause after errors of a server in a row, 30 s when
 	// zero. A pause that the server asks for is kept up to an hour.
 	MaxBackoff time.Duration
@@ -42,6 +38,13 @@ type Options struct {
 	Proxy func(*http.Request) (*url.URL, error)
 	// Dial connects to ssh servers, by ALL_PROXY and NO_PROXY when nil.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// Changed, when set, is told the canonical URL of a repository in which a
+	// branch or a tag moved since it was asked before. It must not wait.
+	Changed func(url string)
+	// Watch, when set, is told of each call that begins and how long it can
+	// take at most; done is called when it has returned. Deadlines are kept
+	// here already: who watches finds the call that ignores them (G7).
+	Watch func(name string, limit time.Duration) (done func())
 	// Log is told when a repository is thrown away and cloned anew, nobody when nil.
 	Log *slog.Logger
 }
@@ -49,7 +52,6 @@ type Options struct {
 func (o Options) withDefaults() Options {
 	o.Timeout = orDefault(o.Timeout, time.Minute)
 	o.FetchTimeout = orDefault(o.FetchTimeout, 10*time.Minute)
-	o.MinAge = orDefault(o.MinAge, 2*time.Second)
 	o.MaxBackoff = orDefault(o.MaxBackoff, 30*time.Second)
 	o.KeepUnused = orDefault(o.KeepUnused, 6*time.Hour)
 	o.MaxFile = orDefault(o.MaxFile, 4<<20)
@@ -59,6 +61,12 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Dial == nil {
 		o.Dial = proxy.Dial
+	}
+	if o.Changed == nil {
+		o.Changed = func(string) {}
+	}
+	if o.Watch == nil {
+		o.Watch = func(string, time.Duration) func() { return func() {} }
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

@@ -9,15 +9,20 @@ import (
 // polls keep the last answer for each repository and credentials. An answer is
 // never given to who came with other credentials (G15).
 type polls struct {
+	// changed is told the URL of an answer that differs from the one before.
+	changed func(url string)
+
 	mu      sync.Mutex
 	entries map[string]*poll
 }
 
 // poll is the last answer and whether somebody is asking just now.
 type poll struct {
-	url  string
-	refs Refs
-	err  error
+	url string
+	// refs are those of the last good answer, if one is known.
+	refs  Refs
+	known bool
+	err   error
 	// place is where the server is asked in version 2 of the protocol, or empty.
 	place string
 	// at is when the answer came, zero for never.
@@ -33,9 +38,9 @@ type poll struct {
 	asking chan struct{}
 }
 
-// get returns an answer that is younger than minAge, or the one that somebody
+// get returns an answer that is younger than maxAge, or the one that somebody
 // is waiting for just now, or asks.
-func (p *polls) get(ctx context.Context, t target, minAge time.Duration, ask func(context.Context) (Refs, error)) (Refs, error) {
+func (p *polls) get(ctx context.Context, t target, maxAge time.Duration, ask func(context.Context) (Refs, error)) (Refs, error) {
 	turn, epoch := -1, -1
 	for {
 		p.mu.Lock()
@@ -43,7 +48,7 @@ func (p *polls) get(ctx context.Context, t target, minAge time.Duration, ask fun
 		if turn < 0 {
 			epoch = e.epoch
 		}
-		fresh := !e.at.IsZero() && time.Since(e.at) < minAge
+		fresh := !e.at.IsZero() && time.Since(e.at) < maxAge
 		waited := turn >= 0 && e.turn > turn
 		if (fresh || waited) && e.answered >= epoch {
 			defer p.mu.Unlock()
@@ -82,8 +87,7 @@ func (p *polls) ask(ctx context.Context, e *poll, epoch int, ask func(context.Co
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		if answered && ctx.Err() == nil {
-			e.refs, e.err, e.at, e.answered = refs, err, time.Now(), epoch
-			e.turn++
+			p.take(e, epoch, refs, err, time.Now())
 		}
 		close(e.asking)
 		e.asking = nil
@@ -91,6 +95,19 @@ func (p *polls) ask(ctx context.Context, e *poll, epoch int, ask func(context.Co
 	refs, err = ask(ctx)
 	answered = true
 	return refs, err
+}
+
+// take keeps an answer and tells of what moved. The lock is held.
+func (p *polls) take(e *poll, epoch int, refs Refs, err error, now time.Time) {
+	moved := err == nil && e.known && !e.refs.equal(refs)
+	if err == nil {
+		e.refs, e.known = refs, true
+	}
+	e.err, e.at, e.answered = err, now, epoch
+	e.turn++
+	if moved {
+		p.changed(e.url)
+	}
 }
 
 // epoch is to be read before a server is asked by the way, and given to put.
@@ -108,8 +125,7 @@ func (p *polls) put(t target, epoch int, refs Refs, now time.Time) {
 	if e.epoch != epoch {
 		return
 	}
-	e.refs, e.err, e.at, e.answered = refs, nil, now, epoch
-	e.turn++
+	p.take(e, epoch, refs, nil, now)
 }
 
 // expire makes the answers for a URL old.

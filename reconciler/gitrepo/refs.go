@@ -3,6 +3,7 @@ package gitrepo
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -21,6 +22,10 @@ type Refs struct {
 	Tags map[string]Tag
 }
 
+func (r Refs) equal(other Refs) bool {
+	return maps.Equal(r.Branches, other.Branches) && maps.Equal(r.Tags, other.Tags)
+}
+
 // Tag is where a tag points.
 type Tag struct {
 	// Object is the annotated tag, or the commit when the tag is a plain one.
@@ -29,59 +34,40 @@ type Tag struct {
 	Commit string
 }
 
-// Want is a reference to follow: one of the fields is set.
-type Want struct {
-	Branch string
-	Tag    string
-	// Semver is a range such as ">=1.2.0 <2.0.0" or "1.x". The highest tag in
-	// it is taken; pre-releases only where the range names one.
-	Semver string
-}
-
-// Target is the commit that a Want leads to.
-type Target struct {
-	// Name is the full name, refs/heads/… or refs/tags/….
-	Name string
-	// Commit as forty hexadecimal digits.
-	Commit string
-	// TagObject is the annotated tag in front of the commit, or empty.
-	TagObject string
-}
-
 // Resolve finds what is wanted among the references of a server. It matches
 // whole names only: a branch that is gone is an error and never another one
 // of the same ending (G4).
-func Resolve(refs Refs, want Want) (Target, error) {
+func Resolve(refs Refs, want reconciler.Reference) (reconciler.Tip, error) {
 	switch {
 	case want.Tag != "":
 		tag, ok := refs.Tags[want.Tag]
 		if !ok {
-			return Target{}, reconciler.Transientf(ReasonTagMissing, "tag %s is not on the server; what is deployed stays as it is", want.Tag)
+			return reconciler.Tip{}, reconciler.Transientf(ReasonTagMissing, "tag %s is not on the server; what is deployed stays as it is", want.Tag)
 		}
-		return tagTarget(want.Tag, tag), nil
+		return tagTip(want.Tag, tag), nil
 	case want.Semver != "":
 		return resolveSemver(refs.Tags, want.Semver)
 	default:
 		commit, ok := refs.Branches[want.Branch]
 		if !ok {
-			return Target{}, reconciler.Transientf(ReasonBranchMissing, "branch %s is not on the server; what is deployed stays as it is", want.Branch)
+			return reconciler.Tip{}, reconciler.Transientf(ReasonBranchMissing, "branch %s is not on the server; what is deployed stays as it is", want.Branch)
 		}
-		return Target{Name: "refs/heads/" + want.Branch, Commit: commit}, nil
+		return reconciler.Tip{Name: want.Branch, Commit: commit}, nil
 	}
 }
 
-func tagTarget(name string, tag Tag) Target {
-	target := Target{Name: "refs/tags/" + name, Commit: tag.Commit}
+func tagTip(name string, tag Tag) reconciler.Tip {
+	tip := reconciler.Tip{Name: name, Commit: tag.Commit}
 	if tag.Object != tag.Commit {
-		target.TagObject = tag.Object
+		tip.TagObject = tag.Object
 	}
-	return target
+	return tip
 }
 
-func resolveSemver(tags map[string]Tag, text string) (Target, error) {
+func resolveSemver(tags map[string]Tag, text string) (reconciler.Tip, error) {
 	constraint, err := semver.NewConstraint(text)
 	if err != nil {
-		return Target{}, reconciler.Terminalf(ReasonReferenceInvalid, "semver range %q: %s; write it like >=1.2.0 <2.0.0", text, quoteText(err.Error(), nil))
+		return reconciler.Tip{}, reconciler.Terminalf(ReasonReferenceInvalid, "semver range %q: %s; write it like >=1.2.0 <2.0.0", text, quoteText(err.Error(), nil))
 	}
 	type candidate struct {
 		name    string
@@ -100,9 +86,9 @@ func resolveSemver(tags map[string]Tag, text string) (Target, error) {
 		}
 	}
 	if best == nil {
-		return Target{}, reconciler.Transientf(ReasonTagMissing, "none of the %d tags on the server is in the semver range %q; what is deployed stays as it is", len(tags), text)
+		return reconciler.Tip{}, reconciler.Transientf(ReasonTagMissing, "none of the %d tags on the server is in the semver range %q; what is deployed stays as it is", len(tags), text)
 	}
-	return tagTarget(best.name, tags[best.name]), nil
+	return tagTip(best.name, tags[best.name]), nil
 }
 
 // readRefs keeps what may be followed of all that a server names.

@@ -21,32 +21,32 @@ func TestResolve(t *testing.T) {
 		},
 	}
 	for name, test := range map[string]struct {
-		want   gitrepo.Want
-		target gitrepo.Target
+		want   reconciler.Reference
+		target reconciler.Tip
 		reason string
 		text   string
 	}{
-		"a branch":                             {gitrepo.Want{Branch: "main"}, gitrepo.Target{"refs/heads/main", "m", ""}, "", ""},
-		"a branch with a slash":                {gitrepo.Want{Branch: "team/main"}, gitrepo.Target{"refs/heads/team/main", "t", ""}, "", ""},
-		"a branch is not a tag":                {gitrepo.Want{Branch: "v1.0.0"}, gitrepo.Target{"refs/heads/v1.0.0", "b", ""}, "", ""},
-		"a branch that is not (G4)":            {gitrepo.Want{Branch: "mai"}, gitrepo.Target{}, gitrepo.ReasonBranchMissing, "branch mai is not on the server"},
-		"the end of a branch (G4)":             {gitrepo.Want{Branch: "heads/main"}, gitrepo.Target{}, gitrepo.ReasonBranchMissing, "branch heads/main"},
-		"nothing":                              {gitrepo.Want{}, gitrepo.Target{}, gitrepo.ReasonBranchMissing, "branch  is not"},
-		"a plain tag":                          {gitrepo.Want{Tag: "v1.0.0"}, gitrepo.Target{"refs/tags/v1.0.0", "c100", ""}, "", ""},
-		"an annotated tag":                     {gitrepo.Want{Tag: "v1.10.0"}, gitrepo.Target{"refs/tags/v1.10.0", "c1100", "o1100"}, "", ""},
-		"a tag that is not":                    {gitrepo.Want{Tag: "main"}, gitrepo.Target{}, gitrepo.ReasonTagMissing, "tag main is not on the server"},
-		"any version":                          {gitrepo.Want{Semver: "*"}, gitrepo.Target{"refs/tags/v1.10.0", "c1100", "o1100"}, "", ""},
-		"numbers and not text":                 {gitrepo.Want{Semver: "1.x"}, gitrepo.Target{"refs/tags/v1.10.0", "c1100", "o1100"}, "", ""},
-		"a range":                              {gitrepo.Want{Semver: ">=1.0.0 <1.10.0"}, gitrepo.Target{"refs/tags/1.2.0", "c120", ""}, "", ""},
-		"a tilde":                              {gitrepo.Want{Semver: "~1.0"}, gitrepo.Target{"refs/tags/v1.0.0", "c100", ""}, "", ""},
-		"a caret":                              {gitrepo.Want{Semver: "^1.2"}, gitrepo.Target{"refs/tags/v1.10.0", "c1100", "o1100"}, "", ""},
-		"an exact version":                     {gitrepo.Want{Semver: "1.2.0"}, gitrepo.Target{"refs/tags/1.2.0", "c120", ""}, "", ""},
-		"pre-releases when they are named":     {gitrepo.Want{Semver: ">=2.0.0-0"}, gitrepo.Target{"refs/tags/v2.0.0-rc.2", "rc2", ""}, "", ""},
-		"no pre-release otherwise":             {gitrepo.Want{Semver: ">=2.0.0"}, gitrepo.Target{}, gitrepo.ReasonTagMissing, `none of the 13 tags on the server is in the semver range ">=2.0.0"`},
-		"the name decides between equal ones":  {gitrepo.Want{Semver: "0.9.0"}, gitrepo.Target{"refs/tags/v0.9.0+build.8", "b8", ""}, "", ""},
-		"what is no version is not considered": {gitrepo.Want{Semver: ">=3"}, gitrepo.Target{}, gitrepo.ReasonTagMissing, "none of the 13 tags"},
-		"a range that is none":                 {gitrepo.Want{Semver: "newest\x1b[31m"}, gitrepo.Target{}, gitrepo.ReasonReferenceInvalid, `semver range "newest\x1b[31m"`},
-		"a tag goes before a range":            {gitrepo.Want{Tag: "latest", Semver: "1.x"}, gitrepo.Target{"refs/tags/latest", "l", ""}, "", ""},
+		"a branch":                             {reconciler.Reference{Branch: "main"}, reconciler.Tip{Name: "main", Commit: "m"}, "", ""},
+		"a branch with a slash":                {reconciler.Reference{Branch: "team/main"}, reconciler.Tip{Name: "team/main", Commit: "t"}, "", ""},
+		"a branch is not a tag":                {reconciler.Reference{Branch: "v1.0.0"}, reconciler.Tip{Name: "v1.0.0", Commit: "b"}, "", ""},
+		"a branch that is not (G4)":            {reconciler.Reference{Branch: "mai"}, reconciler.Tip{}, gitrepo.ReasonBranchMissing, "branch mai is not on the server"},
+		"the end of a branch (G4)":             {reconciler.Reference{Branch: "heads/main"}, reconciler.Tip{}, gitrepo.ReasonBranchMissing, "branch heads/main"},
+		"nothing":                              {reconciler.Reference{}, reconciler.Tip{}, gitrepo.ReasonBranchMissing, "branch  is not"},
+		"a plain tag":                          {reconciler.Reference{Tag: "v1.0.0"}, reconciler.Tip{Name: "v1.0.0", Commit: "c100"}, "", ""},
+		"an annotated tag":                     {reconciler.Reference{Tag: "v1.10.0"}, reconciler.Tip{Name: "v1.10.0", Commit: "c1100", TagObject: "o1100"}, "", ""},
+		"a tag that is not":                    {reconciler.Reference{Tag: "main"}, reconciler.Tip{}, gitrepo.ReasonTagMissing, "tag main is not on the server"},
+		"any version":                          {reconciler.Reference{Semver: "*"}, reconciler.Tip{Name: "v1.10.0", Commit: "c1100", TagObject: "o1100"}, "", ""},
+		"numbers and not text":                 {reconciler.Reference{Semver: "1.x"}, reconciler.Tip{Name: "v1.10.0", Commit: "c1100", TagObject: "o1100"}, "", ""},
+		"a range":                              {reconciler.Reference{Semver: ">=1.0.0 <1.10.0"}, reconciler.Tip{Name: "1.2.0", Commit: "c120"}, "", ""},
+		"a tilde":                              {reconciler.Reference{Semver: "~1.0"}, reconciler.Tip{Name: "v1.0.0", Commit: "c100"}, "", ""},
+		"a caret":                              {reconciler.Reference{Semver: "^1.2"}, reconciler.Tip{Name: "v1.10.0", Commit: "c1100", TagObject: "o1100"}, "", ""},
+		"an exact version":                     {reconciler.Reference{Semver: "1.2.0"}, reconciler.Tip{Name: "1.2.0", Commit: "c120"}, "", ""},
+		"pre-releases when they are named":     {reconciler.Reference{Semver: ">=2.0.0-0"}, reconciler.Tip{Name: "v2.0.0-rc.2", Commit: "rc2"}, "", ""},
+		"no pre-release otherwise":             {reconciler.Reference{Semver: ">=2.0.0"}, reconciler.Tip{}, gitrepo.ReasonTagMissing, `none of the 13 tags on the server is in the semver range ">=2.0.0"`},
+		"the name decides between equal ones":  {reconciler.Reference{Semver: "0.9.0"}, reconciler.Tip{Name: "v0.9.0+build.8", Commit: "b8"}, "", ""},
+		"what is no version is not considered": {reconciler.Reference{Semver: ">=3"}, reconciler.Tip{}, gitrepo.ReasonTagMissing, "none of the 13 tags"},
+		"a range that is none":                 {reconciler.Reference{Semver: "newest\x1b[31m"}, reconciler.Tip{}, gitrepo.ReasonReferenceInvalid, `semver range "newest\x1b[31m"`},
+		"a tag goes before a range":            {reconciler.Reference{Tag: "latest", Semver: "1.x"}, reconciler.Tip{Name: "latest", Commit: "l"}, "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := gitrepo.Resolve(refs, test.want)
@@ -68,9 +68,9 @@ func TestSemverIsFollowed(t *testing.T) {
 	store := newStore(t)
 	follow := func(want string) {
 		t.Helper()
-		target, err := store.Resolve(t.Context(), at(origin, ""), gitrepo.Want{Semver: "1.x"})
+		target, err := store.Resolve(t.Context(), following(origin, reconciler.Reference{Semver: "1.x"}))
 		assert.NilError(t, err)
-		tree, err := store.FetchTarget(t.Context(), at(origin, ""), target)
+		tree, err := store.FetchTree(t.Context(), at(origin, ""), target)
 		assert.NilError(t, err)
 		assert.Equal(t, content(t, tree, "file"), want)
 	}
@@ -87,7 +87,7 @@ func TestSemverIsFollowed(t *testing.T) {
 	follow("second")
 	origin.AnnotatedTag("v1.1.1", first)
 	follow("first")
-	tree, err := store.FetchTree(t.Context(), at(origin, ""), second)
+	tree, err := store.FetchTree(t.Context(), at(origin, ""), reconciler.Tip{Commit: second})
 	assert.NilError(t, err, "a commit is found through its tag")
 	assert.Equal(t, content(t, tree, "file"), "second")
 	assert.Assert(t, strings.HasPrefix(second, tree.Commit()))

@@ -50,7 +50,7 @@ func TestAnswersToAPoll(t *testing.T) {
 			origin := server.Repo(t, "app.git")
 			origin.Commit("main", map[string]string{"file": "one"})
 			server.Misbehave(test.how)
-			_, err := newStore(t).Tip(t.Context(), at(origin, "main"))
+			_, err := tipOf(t.Context(), newStore(t), at(origin, "main"))
 			isFailure(t, err, test.reason, test.text)
 			assert.Assert(t, !reconciler.IsTerminal(err), "what a server says may pass")
 		})
@@ -65,7 +65,7 @@ func TestG6ServerWithoutAPack(t *testing.T) {
 	commit := origin.Commit("main", map[string]string{"file": "one"})
 	server.Misbehave(gitrepotest.On("/git-upload-pack?", gitrepotest.Status(200, "")))
 	store := newStore(t)
-	_, err := store.FetchTree(t.Context(), at(origin, "main"), commit)
+	_, err := store.FetchTree(t.Context(), at(origin, "main"), reconciler.Tip{Commit: commit})
 	isFailure(t, err, gitrepo.ReasonServerUnsupported, "it speaks no version of git's protocol that is understood here")
 
 	// One that gives nothing beside what is there already is asked for all.
@@ -78,7 +78,7 @@ func TestG6ServerWithoutAPack(t *testing.T) {
 		return bytes.Contains(body, []byte("have ")) && gitrepotest.Status(200, "")(w, r, git)
 	}))
 	commit = origin.Commit("main", map[string]string{"file": "two"})
-	tree, err := store.FetchTree(t.Context(), at(origin, "main"), commit)
+	tree, err := store.FetchTree(t.Context(), at(origin, "main"), reconciler.Tip{Commit: commit})
 	assert.NilError(t, err)
 	assert.Equal(t, content(t, tree, "file"), "two")
 }
@@ -100,7 +100,7 @@ func TestG7SilentServer(t *testing.T) {
 			dir := t.TempDir()
 			store := newStore(t, func(o *gitrepo.Options) { o.Dir, o.Timeout = dir, 300*time.Millisecond })
 			start := time.Now()
-			_, err := store.FetchTree(t.Context(), at(origin, "main"), commit)
+			_, err := store.FetchTree(t.Context(), at(origin, "main"), reconciler.Tip{Commit: commit})
 			isFailure(t, err, gitrepo.ReasonTimeout, "the server stayed silent for 300ms")
 			assert.Assert(t, time.Since(start) < 5*time.Second)
 			assert.Equal(t, len(files(t, dir)), 0)
@@ -131,7 +131,7 @@ func TestG7DrippingServer(t *testing.T) {
 		return true
 	}))
 	store := newStore(t, func(o *gitrepo.Options) { o.FetchTimeout = 500 * time.Millisecond })
-	_, err := store.FetchTree(t.Context(), at(origin, "main"), commit)
+	_, err := store.FetchTree(t.Context(), at(origin, "main"), reconciler.Tip{Commit: commit})
 	isFailure(t, err, gitrepo.ReasonTimeout, "context deadline exceeded")
 }
 
@@ -146,7 +146,7 @@ func TestCancelledFetch(t *testing.T) {
 		cancel()
 		return hang(w, r, git)
 	}))
-	_, err := newStore(t).FetchTree(ctx, at(origin, "main"), commit)
+	_, err := newStore(t).FetchTree(ctx, at(origin, "main"), reconciler.Tip{Commit: commit})
 	assert.ErrorIs(t, err, context.Canceled)
 }
 
@@ -160,9 +160,9 @@ func TestG8Outage(t *testing.T) {
 	_, tree := poll(t, store, at(origin, "main"))
 	server.Misbehave(gitrepotest.CutAfter(0))
 	for range 20 {
-		_, err := store.Tip(t.Context(), at(origin, "main"))
+		_, err := tipOf(t.Context(), store, at(origin, "main"))
 		isFailure(t, err, gitrepo.ReasonUnreachable, "")
-		again, err := store.FetchTree(t.Context(), at(origin, "main"), commit)
+		again, err := store.FetchTree(t.Context(), at(origin, "main"), reconciler.Tip{Commit: commit})
 		assert.NilError(t, err, "what was fetched is there")
 		assert.Equal(t, content(t, again, "file"), "one")
 	}
@@ -194,7 +194,7 @@ func TestG8BackOff(t *testing.T) {
 			server.Misbehave(test.how)
 			store := newStore(t, func(o *gitrepo.Options) { o.MaxBackoff = test.backoff })
 			for range 20 {
-				_, err := store.Tip(t.Context(), at(origin, "main"))
+				_, err := tipOf(t.Context(), store, at(origin, "main"))
 				isFailure(t, err, test.reason, "")
 			}
 			assert.Equal(t, len(server.Requests()), test.requests)
@@ -204,7 +204,7 @@ func TestG8BackOff(t *testing.T) {
 				return
 			}
 			store.Expire(origin.URL)
-			tip, err := store.Tip(t.Context(), at(origin, "main"))
+			tip, err := tipOf(t.Context(), store, at(origin, "main"))
 			assert.NilError(t, err)
 			assert.Equal(t, tip, want)
 		})
@@ -217,15 +217,15 @@ func TestG15RotatedPassword(t *testing.T) {
 	server := gitrepotest.New(t, gitrepotest.WithBasicAuth("ada", "old"))
 	origin := server.Repo(t, "app.git")
 	want := origin.Commit("main", map[string]string{"file": "one"})
-	store := newStore(t, func(o *gitrepo.Options) { o.MinAge = time.Hour })
-	tip, err := store.Tip(t.Context(), login(origin, "ada", "old"))
+	store := newStore(t)
+	tip, err := tipOf(t.Context(), store, lasting(login(origin, "ada", "old")))
 	assert.NilError(t, err)
 	assert.Equal(t, tip, want)
 	server.SetBasicAuth("ada", "new")
 	store.Expire(origin.URL)
-	_, err = store.Tip(t.Context(), login(origin, "ada", "old"))
+	_, err = tipOf(t.Context(), store, lasting(login(origin, "ada", "old")))
 	isFailure(t, err, gitrepo.ReasonAuthenticationFailed, "check the Secret of spec.source.secretRef")
-	tip, err = store.Tip(t.Context(), login(origin, "ada", "new"))
+	tip, err = tipOf(t.Context(), store, lasting(login(origin, "ada", "new")))
 	assert.NilError(t, err)
 	assert.Equal(t, tip, want)
 }
@@ -235,13 +235,13 @@ func TestCredentialsKeepRepositoriesApart(t *testing.T) {
 	server := gitrepotest.New(t, gitrepotest.WithBasicAuth("ada", "right"))
 	origin := server.Repo(t, "app.git")
 	commit := origin.Commit("main", map[string]string{"file": "one"})
-	store := newStore(t, func(o *gitrepo.Options) { o.MinAge = time.Hour })
-	poll(t, store, login(origin, "ada", "right"))
-	_, err := store.Tip(t.Context(), login(origin, "ada", "wrong"))
+	store := newStore(t)
+	poll(t, store, lasting(login(origin, "ada", "right")))
+	_, err := tipOf(t.Context(), store, lasting(login(origin, "ada", "wrong")))
 	isFailure(t, err, gitrepo.ReasonAuthenticationFailed, "status 401")
-	_, err = store.FetchTree(t.Context(), login(origin, "ada", "wrong"), commit)
+	_, err = store.FetchTree(t.Context(), login(origin, "ada", "wrong"), reconciler.Tip{Commit: commit})
 	isFailure(t, err, gitrepo.ReasonAuthenticationFailed, "status 401")
-	_, err = store.FetchTree(t.Context(), at(origin, "main"), commit)
+	_, err = store.FetchTree(t.Context(), at(origin, "main"), reconciler.Tip{Commit: commit})
 	isFailure(t, err, gitrepo.ReasonAuthenticationFailed, "status 401")
 }
 
@@ -260,7 +260,7 @@ func TestG16RedirectToAnotherHost(t *testing.T) {
 			server := gitrepotest.New(t)
 			origin := server.Repo(t, "app.git")
 			server.Misbehave(gitrepotest.Redirect(to))
-			_, err := newStore(t).Tip(t.Context(), login(origin, "ada", "canary-password"))
+			_, err := tipOf(t.Context(), newStore(t), login(origin, "ada", "canary-password"))
 			isFailure(t, err, gitrepo.ReasonRedirectRefused, "write the new place into spec.source.url")
 			assert.Assert(t, !strings.Contains(err.Error(), "me:too"))
 			assert.Equal(t, len(victim.Requests()), 0)
@@ -304,7 +304,7 @@ func TestG21HugeErrorAnswers(t *testing.T) {
 			store := newStore(t)
 			start := time.Now()
 			used := allocated(func() {
-				_, err := store.Tip(t.Context(), at(origin, "main"))
+				_, err := tipOf(t.Context(), store, at(origin, "main"))
 				assert.Assert(t, err != nil)
 				assert.Assert(t, utf8.RuneCountInString(err.Error()) < 450, "%d characters", utf8.RuneCountInString(err.Error()))
 				assert.Assert(t, strings.IndexFunc(err.Error(), func(r rune) bool { return !unicode.IsPrint(r) }) < 0, "%q", err)
@@ -331,7 +331,7 @@ func TestPackLimit(t *testing.T) {
 	commit := origin.Commit("main", map[string]string{"file": noise("file", 100_000)})
 	dir := t.TempDir()
 	store := newStore(t, func(o *gitrepo.Options) { o.Dir, o.MaxPack = dir, 20_000 })
-	_, err := store.FetchTree(t.Context(), at(origin, "main"), commit)
+	_, err := store.FetchTree(t.Context(), at(origin, "main"), reconciler.Tip{Commit: commit})
 	isFailure(t, err, gitrepo.ReasonTooLarge, "the answer is larger than the limit")
 	assert.Equal(t, len(files(t, dir)), 0)
 }

@@ -27,16 +27,16 @@ func TestPollsAreShared(t *testing.T) {
 		branch := fmt.Sprintf("b%d", i)
 		want[branch] = origin.Commit(branch, map[string]string{"file": branch})
 	}
-	store := newStore(t, func(o *gitrepo.Options) { o.MinAge = time.Hour })
+	store := newStore(t)
 	ask := func(change func(*reconciler.Repository)) {
 		t.Helper()
 		group, ctx := errgroup.WithContext(t.Context())
 		for range 10 {
 			for branch, commit := range want {
 				group.Go(func() error {
-					repo := at(origin, branch)
+					repo := lasting(at(origin, branch))
 					change(&repo)
-					got, err := store.Tip(ctx, repo)
+					got, err := tipOf(ctx, store, repo)
 					if err == nil && got != commit {
 						err = fmt.Errorf("%s is at %s, not %s", branch, got, commit)
 					}
@@ -55,10 +55,57 @@ func TestPollsAreShared(t *testing.T) {
 	ask(func(*reconciler.Repository) {})
 	assert.Equal(t, server.Polls(), 4, "a young answer is given again")
 	store.Expire(origin.URL)
-	tip, err := store.Tip(t.Context(), at(origin, "b0"))
+	tip, err := tipOf(t.Context(), store, lasting(at(origin, "b0")))
 	assert.NilError(t, err)
 	assert.Equal(t, tip, origin.Git("rev-parse", "b0"), "a webhook makes it old")
 	assert.Equal(t, server.Polls(), 5)
+}
+
+// What moved is told once, by the name that every way of writing the URL has,
+// so that all who follow the repository look at the answer that is here.
+func TestChangedReferencesAreTold(t *testing.T) {
+	origin := gitrepotest.New(t).Repo(t, "app.git")
+	origin.Commit("main", map[string]string{"file": "one"})
+	var told []string
+	store := newStore(t, func(o *gitrepo.Options) { o.Changed = func(url string) { told = append(told, url) } })
+	ask := func() {
+		t.Helper()
+		_, err := tipOf(t.Context(), store, at(origin, "main"))
+		assert.NilError(t, err)
+	}
+	ask()
+	ask()
+	assert.Equal(t, len(told), 0, "the first answer and the same again are no news")
+	origin.Commit("other", map[string]string{"file": "two"})
+	ask()
+	ask()
+	assert.DeepEqual(t, told, []string{gitrepo.CanonicalURL(origin.URL + "/")})
+}
+
+// G7: the call that does not return is known to the watchdog for as long.
+func TestG7CallsAreWatched(t *testing.T) {
+	server := gitrepotest.New(t)
+	origin := server.Repo(t, "app.git")
+	origin.Commit("main", map[string]string{"file": "one"})
+	var mu sync.Mutex
+	open := map[string]time.Duration{}
+	var ended int
+	store := newStore(t, func(o *gitrepo.Options) {
+		o.Watch = func(name string, limit time.Duration) func() {
+			mu.Lock()
+			defer mu.Unlock()
+			open[name] = limit
+			return func() {
+				mu.Lock()
+				defer mu.Unlock()
+				ended++
+			}
+		}
+	})
+	poll(t, store, at(origin, "main"))
+	host := "git server " + strings.TrimSuffix(strings.TrimPrefix(origin.URL, "http://"), "/app.git")
+	assert.DeepEqual(t, open, map[string]time.Duration{"poll of " + host: time.Minute, "fetch from " + host: 30 * time.Minute})
+	assert.Equal(t, ended, 2)
 }
 
 // Those who ask at the same time share one request even when no answer is
@@ -82,7 +129,7 @@ func TestConcurrentPollsShareOneRequest(t *testing.T) {
 			})
 			var group errgroup.Group
 			ask := func() error {
-				_, err := store.Tip(t.Context(), at(origin, "main"))
+				_, err := tipOf(t.Context(), store, at(origin, "main"))
 				if (err == nil) != (status == 200) {
 					return fmt.Errorf("status %d gives %w", status, err)
 				}
@@ -92,7 +139,7 @@ func TestConcurrentPollsShareOneRequest(t *testing.T) {
 			<-begun
 			waiting, stop := context.WithTimeout(t.Context(), 50*time.Millisecond)
 			defer stop()
-			_, err := store.Tip(waiting, at(origin, "main"))
+			_, err := tipOf(waiting, store, at(origin, "main"))
 			assert.ErrorIs(t, err, context.DeadlineExceeded, "who waits may give up")
 			for range 20 {
 				group.Go(ask)
@@ -110,7 +157,7 @@ func TestCancelledPollIsTakenOver(t *testing.T) {
 	server := gitrepotest.New(t)
 	origin := server.Repo(t, "app.git")
 	want := origin.Commit("main", map[string]string{"file": "one"})
-	store := newStore(t, func(o *gitrepo.Options) { o.MinAge = time.Hour })
+	store := newStore(t)
 	begun := make(chan struct{}, 10)
 	hang := gitrepotest.Hang()
 	server.Misbehave(func(w http.ResponseWriter, r *http.Request, git http.Handler) bool {
@@ -120,14 +167,14 @@ func TestCancelledPollIsTakenOver(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var group errgroup.Group
 	group.Go(func() error {
-		if _, err := store.Tip(ctx, at(origin, "main")); err == nil {
+		if _, err := tipOf(ctx, store, lasting(at(origin, "main"))); err == nil {
 			return fmt.Errorf("a cancelled poll gave an answer")
 		}
 		return nil
 	})
 	<-begun
 	group.Go(func() error {
-		tip, err := store.Tip(t.Context(), at(origin, "main"))
+		tip, err := tipOf(t.Context(), store, lasting(at(origin, "main")))
 		if err == nil && tip != want {
 			err = fmt.Errorf("got %s", tip)
 		}
@@ -151,7 +198,7 @@ func TestConcurrentFetches(t *testing.T) {
 	for range 8 {
 		for i, commit := range commits {
 			group.Go(func() error {
-				tree, err := store.FetchTree(t.Context(), at(origin, ""), commit)
+				tree, err := store.FetchTree(t.Context(), at(origin, ""), reconciler.Tip{Commit: commit})
 				if err != nil {
 					return err
 				}
@@ -173,14 +220,14 @@ func TestMovedBranchIsLearnedFromAFetch(t *testing.T) {
 	server := gitrepotest.New(t)
 	origin := server.Repo(t, "app.git")
 	first := origin.Commit("main", map[string]string{"file": "one"})
-	store := newStore(t, func(o *gitrepo.Options) { o.MinAge = time.Hour })
-	tip, err := store.Tip(t.Context(), at(origin, "main"))
+	store := newStore(t)
+	tip, err := tipOf(t.Context(), store, lasting(at(origin, "main")))
 	assert.NilError(t, err)
 	assert.Equal(t, tip, first)
 	second := origin.Commit("main", map[string]string{"file": "two"})
-	_, err = store.FetchTree(t.Context(), at(origin, "main"), first)
+	_, err = store.FetchTree(t.Context(), at(origin, "main"), reconciler.Tip{Commit: first})
 	assert.ErrorIs(t, err, reconciler.ErrSuperseded)
-	tip, err = store.Tip(t.Context(), at(origin, "main"))
+	tip, err = tipOf(t.Context(), store, lasting(at(origin, "main")))
 	assert.NilError(t, err)
 	assert.Equal(t, tip, second)
 }
@@ -191,7 +238,7 @@ func TestOlderCommitWhereTheServerAllows(t *testing.T) {
 	origin.Git("config", "uploadpack.allowReachableSHA1InWant", "true")
 	first := origin.Commit("main", map[string]string{"file": "one"})
 	origin.Commit("main", map[string]string{"file": "two"})
-	tree, err := newStore(t).FetchTree(t.Context(), at(origin, "main"), first)
+	tree, err := newStore(t).FetchTree(t.Context(), at(origin, "main"), reconciler.Tip{Commit: first})
 	assert.NilError(t, err)
 	assert.Equal(t, content(t, tree, "file"), "one")
 }
@@ -199,7 +246,7 @@ func TestOlderCommitWhereTheServerAllows(t *testing.T) {
 func TestCommitThatIsNone(t *testing.T) {
 	origin := gitrepotest.New(t).Repo(t, "app.git")
 	for _, commit := range []string{"", "main", "HEAD", strings.Repeat("g", 40), strings.Repeat("a", 39)} {
-		_, err := newStore(t).Fetch(t.Context(), at(origin, "main"), commit)
+		_, err := newStore(t).Fetch(t.Context(), at(origin, "main"), reconciler.Tip{Commit: commit})
 		assert.ErrorContains(t, err, "is not forty hexadecimal digits")
 	}
 }
@@ -210,8 +257,8 @@ func TestExpireDuringAPoll(t *testing.T) {
 	server := gitrepotest.New(t)
 	origin := server.Repo(t, "app.git")
 	first := origin.Commit("main", map[string]string{"file": "one"})
-	store := newStore(t, func(o *gitrepo.Options) { o.MinAge = time.Hour })
-	_, err := store.Tip(t.Context(), at(origin, "main"))
+	store := newStore(t)
+	_, err := tipOf(t.Context(), store, lasting(at(origin, "main")))
 	assert.NilError(t, err)
 	store.Expire(origin.URL)
 	before := server.Polls()
@@ -225,7 +272,7 @@ func TestExpireDuringAPoll(t *testing.T) {
 	})
 	var group errgroup.Group
 	group.Go(func() error {
-		tip, err := store.Tip(t.Context(), at(origin, "main"))
+		tip, err := tipOf(t.Context(), store, lasting(at(origin, "main")))
 		if err == nil && tip != first {
 			err = fmt.Errorf("got %s", tip)
 		}
@@ -235,7 +282,7 @@ func TestExpireDuringAPoll(t *testing.T) {
 	second := origin.Commit("main", map[string]string{"file": "two"})
 	store.Expire(origin.URL)
 	group.Go(func() error {
-		tip, err := store.Tip(t.Context(), at(origin, "main"))
+		tip, err := tipOf(t.Context(), store, lasting(at(origin, "main")))
 		if err == nil && tip != second {
 			err = fmt.Errorf("got %s, not the commit that the webhook speaks of", tip)
 		}
@@ -258,7 +305,7 @@ func TestBranchMovesDuringAFetch(t *testing.T) {
 		return false
 	}))
 	store := newStore(t)
-	_, err := store.FetchTree(t.Context(), at(origin, "main"), first)
+	_, err := store.FetchTree(t.Context(), at(origin, "main"), reconciler.Tip{Commit: first})
 	assert.ErrorIs(t, err, reconciler.ErrSuperseded)
 	got, tree := poll(t, store, at(origin, "main"))
 	assert.Equal(t, got, <-moved)

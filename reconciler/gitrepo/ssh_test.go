@@ -57,11 +57,11 @@ func TestSSHKeys(t *testing.T) {
 			repo := sshLogin(server, origin)
 			repo.Credentials["identity"] = identity
 			if test.passphrase != "" {
-				_, err = newStore(t).Tip(t.Context(), repo)
+				_, err = tipOf(t.Context(), newStore(t), repo)
 				isFailure(t, err, gitrepo.ReasonCredentialsInvalid, "the key identity is encrypted: put its password under password")
 				repo.Credentials["password"] = []byte(test.passphrase + "\n")
 			}
-			tip, err := newStore(t).Tip(t.Context(), repo)
+			tip, err := tipOf(t.Context(), newStore(t), repo)
 			assert.NilError(t, err)
 			assert.Equal(t, tip, want)
 		})
@@ -88,7 +88,7 @@ func TestG17HostKeyIsChecked(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			repo := sshLogin(server, origin)
 			repo.Credentials["known_hosts"] = []byte(test.knownHosts)
-			_, err := newStore(t).Tip(t.Context(), repo)
+			_, err := tipOf(t.Context(), newStore(t), repo)
 			isFailure(t, err, test.reason, test.text)
 		})
 	}
@@ -102,7 +102,7 @@ func TestG17HostKeyAlgorithmFollowsKnownHosts(t *testing.T) {
 	for line := range strings.SplitSeq(strings.TrimSpace(server.KnownHosts), "\n") {
 		repo := sshLogin(server, origin)
 		repo.Credentials["known_hosts"] = []byte(line + "\n")
-		tip, err := newStore(t).Tip(t.Context(), repo)
+		tip, err := tipOf(t.Context(), newStore(t), repo)
 		assert.NilError(t, err, "with only %s", strings.Fields(line)[1])
 		assert.Equal(t, tip, want)
 	}
@@ -132,7 +132,7 @@ func TestSSHErrors(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			repo := sshLogin(server, origin)
 			test.change(&repo)
-			_, err := newStore(t).Tip(t.Context(), repo)
+			_, err := tipOf(t.Context(), newStore(t), repo)
 			isFailure(t, err, test.reason, test.text)
 		})
 	}
@@ -161,12 +161,12 @@ func TestG7SilentSSHServer(t *testing.T) {
 			identity, err := os.ReadFile(filepath.Join(dir, "key"))
 			assert.NilError(t, err)
 			_, port, _ := net.SplitHostPort(listener.Addr().String())
-			repo := reconciler.Repository{URL: "ssh://git@" + listener.Addr().String() + "/app.git", Branch: "main", Credentials: reconciler.Secret{
+			repo := reconciler.Repository{URL: "ssh://git@" + listener.Addr().String() + "/app.git", Reference: reconciler.Reference{Branch: "main"}, Credentials: reconciler.Secret{
 				"identity": identity, "known_hosts": []byte("[127.0.0.1]:" + port + " " + public + "\n"),
 			}}
 			store := newStore(t, func(o *gitrepo.Options) { o.Timeout = 300 * time.Millisecond })
 			start := time.Now()
-			_, err = store.Tip(t.Context(), repo)
+			_, err = tipOf(t.Context(), store, repo)
 			isFailure(t, err, gitrepo.ReasonTimeout, "")
 			assert.Assert(t, time.Since(start) < 5*time.Second)
 		})
@@ -190,7 +190,7 @@ func TestSSHCancelled(t *testing.T) {
 			_, _ = conn.Read(make([]byte, 1<<10))
 		}
 	}()
-	_, err = newStore(t).Tip(ctx, reconciler.Repository{URL: "ssh://git@" + listener.Addr().String() + "/app.git", Branch: "main", Credentials: reconciler.Secret{
+	_, err = tipOf(ctx, newStore(t), reconciler.Repository{URL: "ssh://git@" + listener.Addr().String() + "/app.git", Reference: reconciler.Reference{Branch: "main"}, Credentials: reconciler.Secret{
 		"identity": identity, "known_hosts": []byte("[127.0.0.1]:" + port + " " + public + "\n"),
 	}})
 	assert.ErrorIs(t, err, context.Canceled)

@@ -60,61 +60,51 @@ func New(options Options) (*Store, error) {
 		dir:          dir,
 		key:          key,
 		shared:       newTransport(options, credentials{}),
-		polls:        polls{entries: map[string]*poll{}},
+		polls:        polls{changed: options.Changed, entries: map[string]*poll{}},
 		gates:        gates{entries: map[string]*gate{}, limit: options.MaxBackoff},
 		repositories: map[string]*repository{},
 		transports:   map[string]*http.Transport{},
 	}, nil
 }
 
-// Tip asks the server which commit the branch points at. All who ask for the
-// same URL with the same credentials share one request, whatever their branch.
-func (s *Store) Tip(ctx context.Context, repo reconciler.Repository) (string, error) {
-	target, err := s.Resolve(ctx, repo, Want{Branch: repo.Branch})
-	return target.Commit, err
-}
-
-// Resolve is Tip for any kind of reference. The branch of repo is not looked at.
-func (s *Store) Resolve(ctx context.Context, repo reconciler.Repository, want Want) (Target, error) {
+// Resolve asks the server where a reference leads. All who ask for the same URL
+// with the same credentials share one request, whatever they follow: an answer
+// that is younger than MaxAge is given again.
+func (s *Store) Resolve(ctx context.Context, repo reconciler.Repository) (reconciler.Tip, error) {
 	t, err := s.target(repo)
 	if err != nil {
-		return Target{}, err
+		return reconciler.Tip{}, err
 	}
-	refs, err := s.refs(ctx, t)
+	refs, err := s.refs(ctx, t, repo.MaxAge)
 	if err != nil {
-		return Target{}, err
+		return reconciler.Tip{}, err
 	}
-	target, err := Resolve(refs, want)
+	tip, err := Resolve(refs, repo.Reference)
 	if err != nil {
-		return Target{}, fmt.Errorf("git server %s: %w", t.addr.host, err)
+		return reconciler.Tip{}, fmt.Errorf("git server %s: %w", t.addr.host, err)
 	}
-	return target, nil
+	return tip, nil
 }
 
 // Fetch opens the tree of a commit and fetches it first, if it is not there
 // yet. A commit that the server does not name any more is ErrSuperseded.
-func (s *Store) Fetch(ctx context.Context, repo reconciler.Repository, commit string) (reconciler.Tree, error) {
-	tree, err := s.FetchTree(ctx, repo, commit)
+func (s *Store) Fetch(ctx context.Context, repo reconciler.Repository, tip reconciler.Tip) (reconciler.Tree, error) {
+	tree, err := s.FetchTree(ctx, repo, tip)
 	if err != nil {
 		return nil, err
 	}
 	return tree, nil
 }
 
-// FetchTree is Fetch with more to ask of the result.
-func (s *Store) FetchTree(ctx context.Context, repo reconciler.Repository, commit string) (*Tree, error) {
-	return s.FetchTarget(ctx, repo, Target{Commit: commit})
-}
-
-// FetchTarget is FetchTree with the annotated tag of the target, so that its
-// signature can be checked.
-func (s *Store) FetchTarget(ctx context.Context, repo reconciler.Repository, target Target) (*Tree, error) {
+// FetchTree is Fetch with more to ask of the result. The annotated tag of the
+// tip comes along, so that its signature can be checked.
+func (s *Store) FetchTree(ctx context.Context, repo reconciler.Repository, tip reconciler.Tip) (*Tree, error) {
 	t, err := s.target(repo)
 	if err != nil {
 		return nil, err
 	}
-	if !plumbing.IsHash(target.Commit) {
-		return nil, fmt.Errorf("commit %q is not forty hexadecimal digits", target.Commit)
+	if !plumbing.IsHash(tip.Commit) {
+		return nil, fmt.Errorf("commit %q is not forty hexadecimal digits", tip.Commit)
 	}
 	r := s.repository(t)
 	defer s.dropUnused(time.Now())
@@ -122,7 +112,25 @@ func (s *Store) FetchTarget(ctx context.Context, repo reconciler.Repository, tar
 		return nil, err
 	}
 	defer r.unlock()
-	return s.open(ctx, r, t, goal{plumbing.NewHash(target.Commit), plumbing.NewHash(target.TagObject)})
+	return s.open(ctx, r, t, goal{plumbing.NewHash(tip.Commit), plumbing.NewHash(tip.TagObject)})
+}
+
+// Verify checks the signature of what a tip was reached by: of the annotated
+// tag when a tag was followed, else of the commit. It returns who signed.
+func (s *Store) Verify(tree reconciler.Tree, repo reconciler.Repository, tip reconciler.Tip, keys reconciler.Secret) (string, error) {
+	fetched, ok := tree.(*Tree)
+	if !ok {
+		return "", fmt.Errorf("signature of %s: %T is no tree of this store", tip.Commit, tree)
+	}
+	check := fetched.VerifyCommit
+	if repo.Branch == "" {
+		check = func(keys reconciler.Secret) (Signer, error) { return fetched.VerifyTag(tip.Name, keys) }
+	}
+	signer, err := check(keys)
+	if err != nil {
+		return "", err
+	}
+	return signer.String(), nil
 }
 
 // Expire makes the next Tip of a URL ask the server, whatever was answered
@@ -134,6 +142,16 @@ func (s *Store) Expire(url string) {
 	}
 	s.polls.expire(addr.String())
 	s.gates.reset(addr.hostPort())
+}
+
+// CanonicalURL is how Changed names a repository, whatever way it is written.
+// A URL that is none stays as it is.
+func CanonicalURL(url string) string {
+	addr, err := parseAddress(url)
+	if err != nil {
+		return url
+	}
+	return addr.String()
 }
 
 // Close drops idle connections and everything on disk. Trees that are in use

@@ -54,7 +54,7 @@ func TestHTTPSCredentials(t *testing.T) {
 			for key, value := range test.secret {
 				repo.Credentials[key] = []byte(value)
 			}
-			tip, err := newStore(t).Tip(t.Context(), repo)
+			tip, err := tipOf(t.Context(), newStore(t), repo)
 			if test.reason != "" {
 				isFailure(t, err, test.reason, test.text)
 				assert.Assert(t, !strings.Contains(err.Error(), "canary"))
@@ -68,7 +68,7 @@ func TestHTTPSCredentials(t *testing.T) {
 }
 
 func TestSecretWithoutUsefulKeys(t *testing.T) {
-	_, err := newStore(t).Tip(t.Context(), reconciler.Repository{URL: "https://git.invalid/app.git", Branch: "main", Credentials: reconciler.Secret{"token": []byte("canary")}})
+	_, err := tipOf(t.Context(), newStore(t), reconciler.Repository{URL: "https://git.invalid/app.git", Reference: reconciler.Reference{Branch: "main"}, Credentials: reconciler.Secret{"token": []byte("canary")}})
 	isFailure(t, err, gitrepo.ReasonCredentialsInvalid, "has none of the keys username and password, bearerToken, ca.crt, tls.crt and tls.key")
 }
 
@@ -79,7 +79,7 @@ func TestOldTLSIsRefused(t *testing.T) {
 	server.StartTLS()
 	defer server.Close()
 	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
-	_, err := newStore(t).Tip(t.Context(), reconciler.Repository{URL: server.URL + "/app.git", Branch: "main", Credentials: reconciler.Secret{"ca.crt": ca}})
+	_, err := tipOf(t.Context(), newStore(t), reconciler.Repository{URL: server.URL + "/app.git", Reference: reconciler.Reference{Branch: "main"}, Credentials: reconciler.Secret{"ca.crt": ca}})
 	isFailure(t, err, gitrepo.ReasonUnreachable, "protocol version not supported")
 }
 

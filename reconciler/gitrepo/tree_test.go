@@ -210,7 +210,7 @@ func fetchTree(t *testing.T, origin *gitrepotest.Repo, bad, good string) *gitrep
 	root := origin.Object("tree", raw)
 	commit := origin.Object("commit", []byte("tree "+root+"\nauthor A <a@b> 1 +0000\ncommitter A <a@b> 1 +0000\n\nbad\n"))
 	origin.Git("update-ref", "refs/heads/main", commit)
-	tree, err := newStore(t).FetchTree(t.Context(), at(origin, "main"), commit)
+	tree, err := newStore(t).FetchTree(t.Context(), at(origin, "main"), reconciler.Tip{Commit: commit})
 	assert.NilError(t, err)
 	return tree
 }

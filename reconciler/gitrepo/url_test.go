@@ -41,7 +41,7 @@ func TestURLs(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			store := newStore(t)
-			_, err := store.Tip(t.Context(), reconciler.Repository{URL: test.url, Branch: "main"})
+			_, err := tipOf(t.Context(), store, reconciler.Repository{URL: test.url, Reference: reconciler.Reference{Branch: "main"}})
 			isFailure(t, err, gitrepo.ReasonURLInvalid, test.text)
 			assert.Assert(t, reconciler.IsTerminal(err))
 			assert.Assert(t, strings.HasPrefix(err.Error(), "spec.source.url: "))
@@ -72,22 +72,22 @@ func TestNoSecretIsShown(t *testing.T) {
 	}
 	for _, how := range []gitrepotest.Misbehaviour{echo(401), echo(403), echo(404), echo(429), echo(500), echo(200), gitrepotest.CutAfter(0), gitrepotest.Redirect("http://ada:x@localhost:1")} {
 		server.Misbehave(how)
-		_, err := store.Tip(t.Context(), login(origin, "ada", canary))
+		_, err := tipOf(t.Context(), store, login(origin, "ada", canary))
 		errs = append(errs, err)
-		_, err = store.FetchTree(t.Context(), login(origin, "ada", canary), strings.Repeat("a", 40))
+		_, err = store.FetchTree(t.Context(), login(origin, "ada", canary), reconciler.Tip{Commit: strings.Repeat("a", 40)})
 		errs = append(errs, err)
 	}
 	bearer := at(origin, "main")
 	bearer.Credentials = reconciler.Secret{"bearerToken": []byte(canary)}
 	server.Misbehave(gitrepotest.Status(500, "Bearer "+canary))
-	_, err = store.Tip(t.Context(), bearer)
+	_, err = tipOf(t.Context(), store, bearer)
 	errs = append(errs, err)
 	for _, secret := range []reconciler.Secret{
 		{"identity": private, "known_hosts": []byte("nonsense")},
 		{"identity": private[:100], "known_hosts": []byte("x")},
 		{"identity": private, "known_hosts": []byte("git.invalid " + string(private))},
 	} {
-		_, err := store.Tip(t.Context(), reconciler.Repository{URL: "ssh://git.invalid/app.git", Branch: "main", Credentials: secret})
+		_, err := tipOf(t.Context(), store, reconciler.Repository{URL: "ssh://git.invalid/app.git", Reference: reconciler.Reference{Branch: "main"}, Credentials: secret})
 		errs = append(errs, err)
 	}
 	for _, err := range errs {

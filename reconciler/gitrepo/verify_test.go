@@ -162,7 +162,7 @@ func TestS6SignedCommits(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			commit := s.commit(origin, name, test.config...)
-			tree, err := store.FetchTree(t.Context(), at(origin, "main"), commit)
+			tree, err := store.FetchTree(t.Context(), at(origin, "main"), reconciler.Tip{Commit: commit})
 			assert.NilError(t, err)
 			got, err := tree.VerifyCommit(test.keys)
 			if test.reason == "" {
@@ -273,10 +273,10 @@ func TestS6SignedTags(t *testing.T) {
 		"v9.0.0": {"", gitrepo.ReasonSignatureInvalid, "tag v9.0.0 holds the tag object of v1.0.0"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			target, err := store.Resolve(t.Context(), at(origin, ""), gitrepo.Want{Tag: name})
+			target, err := store.Resolve(t.Context(), following(origin, reconciler.Reference{Tag: name}))
 			assert.NilError(t, err)
 			assert.Equal(t, target.Commit, origin.Git("rev-parse", "main"))
-			tree, err := store.FetchTarget(t.Context(), at(origin, ""), target)
+			tree, err := store.FetchTree(t.Context(), at(origin, ""), target)
 			assert.NilError(t, err)
 			assert.Equal(t, content(t, tree, "file"), "one")
 			got, err := tree.VerifyTag(name, keys)

@@ -167,11 +167,11 @@ func (r *Recorder) Observe(release *v1alpha1.Release) {
 // observeInfo replaces the one info series when the source changed.
 func (r *Recorder) observeInfo(key types.NamespacedName, source v1alpha1.Source) {
 	last := r.last(key)
-	if old := last.source; old.URL != source.URL || old.Branch != source.Branch || old.Path != source.Path {
+	if old := last.source; old.URL != source.URL || old.Followed() != source.Followed() || old.Path != source.Path {
 		r.info.DeletePartialMatch(labelsOf(key))
 	}
 	last.source = source
-	r.info.WithLabelValues(key.Namespace, key.Name, source.URL, source.Branch, source.Path).Set(1)
+	r.info.WithLabelValues(key.Namespace, key.Name, source.URL, source.Followed(), source.Path).Set(1)
 }
 
 // observeDatabases shows the databases, and those of before no more: one that

@@ -1,5 +1,6 @@
 // Package web serves what machines read of the daemon: liveness, readiness
-// and metrics. It answers GET and HEAD only and reads no body.
+// and metrics. All of that answers GET and HEAD only and reads no body. The
+// webhook takes POST: it hashes the body and does not parse it.
 package web
 
 import (
@@ -7,20 +8,24 @@ import (
 	"time"
 )
 
-// Health serves /healthz and /readyz. Liveness depends on nothing but the
-// process: a git server, an API or a database that is down is no reason to
-// restart (I12). Readiness is what ready answers; its error is shown.
-func Health(ready func() error) http.Handler {
+// Health serves /healthz and /readyz. Liveness is what alive answers, and only
+// a restart has to cure that: a git server, an API or a database that is down
+// is no reason (I12). Readiness is what ready answers. Errors are shown.
+func Health(alive, ready func() error) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { plain(w, http.StatusOK, "ok") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if err := ready(); err != nil {
+	mux.HandleFunc("GET /healthz", answer(alive))
+	mux.HandleFunc("GET /readyz", answer(ready))
+	return mux
+}
+
+func answer(ask func() error) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		if err := ask(); err != nil {
 			plain(w, http.StatusServiceUnavailable, err.Error())
 			return
 		}
 		plain(w, http.StatusOK, "ok")
-	})
-	return mux
+	}
 }
 
 // Metrics serves /metrics.

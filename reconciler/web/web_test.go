@@ -19,22 +19,27 @@ func ask(t *testing.T, handler http.Handler, method, path string) *httptest.Resp
 	return answer
 }
 
-// TestHealth covers I12: liveness does not follow readiness.
+// TestHealth covers I12: liveness does not follow readiness, nor the other
+// way round.
 func TestHealth(t *testing.T) {
+	unready, stuck := errors.New("the Releases are not known yet"), errors.New("stuck: poll")
 	for name, test := range map[string]struct {
-		path   string
-		ready  error
-		status int
-		body   string
+		path         string
+		alive, ready error
+		status       int
+		body         string
 	}{
-		"alive":                        {"/healthz", nil, 200, "ok\n"},
-		"alive although not ready":     {"/healthz", errors.New("the Releases are not known yet"), 200, "ok\n"},
-		"ready":                        {"/readyz", nil, 200, "ok\n"},
-		"not ready, and it says why":   {"/readyz", errors.New("the Releases are not known yet"), 503, "the Releases are not known yet\n"},
-		"metrics live on another port": {"/metrics", nil, 404, "404 page not found\n"},
+		"alive":                        {"/healthz", nil, nil, 200, "ok\n"},
+		"alive although not ready":     {"/healthz", nil, unready, 200, "ok\n"},
+		"not alive, and it says why":   {"/healthz", stuck, nil, 503, "stuck: poll\n"},
+		"ready":                        {"/readyz", nil, nil, 200, "ok\n"},
+		"ready although stuck":         {"/readyz", stuck, nil, 200, "ok\n"},
+		"not ready, and it says why":   {"/readyz", nil, unready, 503, "the Releases are not known yet\n"},
+		"metrics live on another port": {"/metrics", nil, nil, 404, "404 page not found\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			answer := ask(t, web.Health(func() error { return test.ready }), http.MethodGet, test.path)
+			health := web.Health(func() error { return test.alive }, func() error { return test.ready })
+			answer := ask(t, health, http.MethodGet, test.path)
 			assert.Equal(t, answer.Code, test.status)
 			assert.Equal(t, answer.Body.String(), test.body)
 			assert.Equal(t, answer.Header().Get("Content-Type"), "text/plain; charset=utf-8")
@@ -48,8 +53,8 @@ func TestHealth(t *testing.T) {
 func TestOnlyReading(t *testing.T) {
 	reached := 0
 	handlers := map[string]http.Handler{
-		"/healthz": web.Health(func() error { return nil }),
-		"/readyz":  web.Health(func() error { reached++; return nil }),
+		"/healthz": web.Health(func() error { reached++; return nil }, nil),
+		"/readyz":  web.Health(nil, func() error { reached++; return nil }),
 		"/metrics": web.Metrics(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached++ })),
 	}
 	for path, handler := range handlers {
@@ -67,7 +72,7 @@ func TestOnlyReading(t *testing.T) {
 	for path, handler := range handlers {
 		assert.Equal(t, ask(t, handler, http.MethodHead, path).Code, http.StatusOK)
 	}
-	assert.Equal(t, reached, 2)
+	assert.Equal(t, reached, 3)
 }
 
 // TestServerHasLimits covers S18: nothing a client does holds a connection for ever.

@@ -48,6 +48,27 @@ type ReleaseSpec struct {
 	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`
 	ServiceAccountName string `json:"serviceAccountName"`
 
+	// Decryption opens files of the overlay that are encrypted with SOPS.
+	//
+	// +optional
+	Decryption *Decryption `json:"decryption,omitempty"`
+
+	// Substitute puts values into the rendered objects, in place of ${NAME}
+	// and ${NAME:=default}. Nothing is substituted when neither this nor
+	// substituteFrom is set.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxProperties=256
+	// +kubebuilder:validation:XValidation:rule="self.all(name, name.matches('^[A-Za-z_][A-Za-z0-9_]*$'))",message="names of variables are letters, digits and _, and do not begin with a digit"
+	Substitute map[string]string `json:"substitute,omitempty"`
+
+	// SubstituteFrom are objects whose data are variables too. Later ones
+	// override earlier ones, and substitute overrides them all.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxItems=16
+	SubstituteFrom []SubstituteSource `json:"substituteFrom,omitempty"`
+
 	// Databases are migrated before the workload is changed.
 	//
 	// +optional
@@ -73,7 +94,9 @@ type ReleaseSpec struct {
 	Suspend bool `json:"suspend,omitempty"`
 }
 
-// Source is a branch of a git repository and an overlay in it.
+// Source is what is followed in a git repository, and an overlay in it.
+//
+// +kubebuilder:validation:XValidation:rule="(has(self.branch) ? 1 : 0) + (has(self.tag) ? 1 : 0) + (has(self.semver) ? 1 : 0) <= 1",message="branch, tag and semver exclude one another: set one of them"
 type Source struct {
 	// URL of the repository. Credentials belong in secretRef, not here.
 	//
@@ -83,13 +106,31 @@ type Source struct {
 	// +kubebuilder:validation:XValidation:rule="!self.matches('^ssh://[^/@]*:[^/]*@')",message="url must not hold a password: put it in a Secret and name it in secretRef"
 	URL string `json:"url"`
 
-	// Branch that is delivered.
+	// Branch that is delivered; clean-k8s-deploy when neither branch nor tag
+	// nor semver is set.
 	//
-	// +kubebuilder:default=clean-k8s-deploy
+	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=255
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z0-9_][A-Za-z0-9_./-]*$') && !self.contains('..') && !self.endsWith('/') && !self.endsWith('.lock')",message="branch must be a git branch name"
-	Branch string `json:"branch"`
+	Branch string `json:"branch,omitempty"`
+
+	// Tag that is delivered instead of a branch. It is delivered again when it
+	// is moved.
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=255
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z0-9_][A-Za-z0-9_./+-]*$') && !self.contains('..') && !self.endsWith('/') && !self.endsWith('.lock')",message="tag must be a git tag name"
+	Tag string `json:"tag,omitempty"`
+
+	// Semver is a range such as ">=1.2.0 <2.0.0" or "1.x": the highest tag in
+	// it is delivered. Pre-releases count only where the range names one.
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=255
+	Semver string `json:"semver,omitempty"`
 
 	// Path of the kustomize overlay, from the top of the repository.
 	//
@@ -114,6 +155,60 @@ type Source struct {
 	//
 	// +optional
 	SecretRef *SecretReference `json:"secretRef,omitempty"`
+
+	// Verify refuses what nobody trusted has signed.
+	//
+	// +optional
+	Verify *SignatureVerification `json:"verify,omitempty"`
+
+	// Webhook lets the git server say that there is something new, at
+	// /hook/NAMESPACE/NAME of the daemon.
+	//
+	// +optional
+	Webhook *Webhook `json:"webhook,omitempty"`
+}
+
+// SignatureVerification asks for a signature of the commit that a branch
+// points at, or of the annotated tag where a tag is followed.
+type SignatureVerification struct {
+	// SecretRef names a Secret in the namespace of the Release. Each of its
+	// values holds armored PGP public keys, or lines of OpenSSH's
+	// allowed_signers or authorized_keys.
+	SecretRef SecretReference `json:"secretRef"`
+}
+
+// Webhook is the proof by which a webhook is believed.
+type Webhook struct {
+	// SecretRef names a Secret in the namespace of the Release with the key
+	// token: what the git server signs its requests with, at least 8 bytes.
+	SecretRef SecretReference `json:"secretRef"`
+}
+
+// Decryption opens files that are encrypted with SOPS.
+type Decryption struct {
+	// SecretRef names a Secret in the namespace of the Release. Each of its
+	// values holds private keys: age identities, an SSH key that age can use,
+	// or an armored PGP key, without passphrase.
+	SecretRef SecretReference `json:"secretRef"`
+}
+
+// SubstituteSource is where variables come from.
+type SubstituteSource struct {
+	// Kind of the object.
+	//
+	// +kubebuilder:validation:Enum=ConfigMap;Secret
+	Kind string `json:"kind"`
+
+	// Name of the object in the namespace of the Release.
+	//
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+
+	// Optional lets the object be missing.
+	//
+	// +optional
+	Optional bool `json:"optional,omitempty"`
 }
 
 // SecretReference names a Secret in the namespace of the Release.

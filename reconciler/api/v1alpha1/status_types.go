@@ -65,6 +65,18 @@ type ReleaseStatus struct {
 	// +optional
 	LastAttemptedRevision string `json:"lastAttemptedRevision,omitempty"`
 
+	// Signer is who signed LastAttemptedRevision, where spec.source.verify asks
+	// for a signature.
+	//
+	// +optional
+	Signer string `json:"signer,omitempty"`
+
+	// LastHandledRequestedAt is the value of the annotation
+	// lockstep.dev/requested-at that was acted upon last.
+	//
+	// +optional
+	LastHandledRequestedAt string `json:"lastHandledRequestedAt,omitempty"`
+
 	// LastGoodRevision is the newest revision that settled. A failure never
 	// erases it.
 	//
