@@ -3,6 +3,7 @@ package reconciler_test
 import (
 	"slices"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"gotest.tools/v3/assert"
@@ -142,4 +143,22 @@ func TestMissingVariablesAreWaitedFor(t *testing.T) {
 	ready := condition(w.saved, v1alpha1.ConditionReady)
 	assert.Equal(t, ready.Reason, "VariablesMissing")
 	assert.Equal(t, ready.Message, "Render: spec.substituteFrom[0]: there is no ConfigMap unity/settings: make it, or mark it optional")
+}
+
+func TestPreviewRendersWithoutWriting(t *testing.T) {
+	w, release := newWorld(), newRelease()
+	release.Spec.Substitute = map[string]string{"A": "1"}
+	preview, err := w.reconciler().Preview(t.Context(), release, nil)
+	assert.NilError(t, err)
+	assert.Equal(t, preview.Revision, "main@sha1:"+commitA)
+	assert.Equal(t, len(preview.Objects), len(w.objects))
+	assert.DeepEqual(t, w.trace, []string{"read secret git", "substitute map[A:1]"})
+	assert.Assert(t, w.saved == nil, "the status was written")
+	assert.DeepEqual(t, release, func() *v1alpha1.Release { r := newRelease(); r.Spec.Substitute = release.Spec.Substitute; return r }())
+
+	w.tips = 0
+	preview, err = w.reconciler().Preview(t.Context(), release, fstest.MapFS{})
+	assert.NilError(t, err)
+	assert.Equal(t, preview.Revision, "")
+	assert.Equal(t, w.tips, 0, "a tree that was given needs no git server")
 }

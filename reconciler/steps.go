@@ -69,7 +69,11 @@ func (a *attempt) decrypted(ctx context.Context) (Tree, error) {
 	if err != nil {
 		return nil, fmt.Errorf("spec.decryption.secretRef: %w", err)
 	}
-	return a.Renderer.Decrypt(a.tree, keys)
+	tree, err := a.Renderer.Decrypt(a.tree, keys)
+	if err != nil {
+		return nil, fmt.Errorf("spec.decryption.secretRef: %w", err)
+	}
+	return tree, nil
 }
 
 // substituted puts variables into the objects, when any are asked for.

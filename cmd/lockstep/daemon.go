@@ -27,7 +27,6 @@ import (
 	"github.com/lockstep-gitops/lockstep/reconciler/gitrepo"
 	"github.com/lockstep-gitops/lockstep/reconciler/httpcheck"
 	"github.com/lockstep-gitops/lockstep/reconciler/metrics"
-	"github.com/lockstep-gitops/lockstep/reconciler/render"
 	"github.com/lockstep-gitops/lockstep/reconciler/web"
 )
 
@@ -78,7 +77,7 @@ func newDaemon(c config, log *slog.Logger) (*daemon, error) {
 		return nil, err
 	}
 	d.domain = &reconciler.Reconciler{
-		Source: source, Renderer: render.New(render.Options{Limits: render.Limits{Memory: renderMemory}}), Migrations: database.Adapter{},
+		Source: source, Renderer: newRenderer(), Migrations: database.Adapter{},
 		Cluster: d.cluster, HTTP: httpcheck.New(nil), Recorder: metrics.New(d.registry), Log: log,
 		Boundary: boundary(c.storeDir),
 	}

@@ -42,6 +42,9 @@ type Options struct {
 	Events events.EventRecorder
 	// Saved, when set, is called with each Release whose status was written.
 	Saved func(*unstructured.Unstructured)
+	// OwnRights acts as Config does and not as the ServiceAccount of a Release:
+	// for a person at a terminal.
+	OwnRights bool
 }
 
 // Cluster is the Kubernetes API as the daemon sees it.
@@ -79,9 +82,11 @@ func (c *Cluster) As(release *v1alpha1.Release) (reconciler.Tenant, error) {
 		return nil, reconciler.Terminalf("ServiceAccountMissing", "spec.serviceAccountName is empty: name the ServiceAccount that may write the objects of the overlay")
 	}
 	config := rest.CopyConfig(c.options.Config)
-	// The API server adds the groups of a ServiceAccount by itself; naming
-	// them would need the right to impersonate groups.
-	config.Impersonate = rest.ImpersonationConfig{UserName: "system:serviceaccount:" + release.Namespace + ":" + account}
+	if !c.options.OwnRights {
+		// The API server adds the groups of a ServiceAccount by itself; naming
+		// them would need the right to impersonate groups.
+		config.Impersonate = rest.ImpersonationConfig{UserName: "system:serviceaccount:" + release.Namespace + ":" + account}
+	}
 	config.WarningHandlerWithContext = warnings{log: c.options.Log.With("namespace", release.Namespace, "release", release.Name)}
 	client, err := dynamic.NewForConfig(config)
 	if err != nil {

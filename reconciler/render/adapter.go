@@ -1,8 +1,6 @@
 package render
 
 import (
-	"fmt"
-
 	"github.com/lockstep-gitops/lockstep/reconciler"
 	"github.com/lockstep-gitops/lockstep/reconciler/render/sops"
 )
@@ -13,7 +11,7 @@ var _ reconciler.Renderer = (*Renderer)(nil)
 func (*Renderer) Decrypt(tree reconciler.Tree, secret reconciler.Secret) (reconciler.Tree, error) {
 	keys, err := sops.NewKeys(secret)
 	if err != nil {
-		return nil, reconciler.Terminal(ReasonDecryption, fmt.Errorf("spec.decryption.secretRef: %w", err))
+		return nil, reconciler.Terminal(ReasonDecryption, err)
 	}
 	return Decrypted(tree, keys), nil
 }
