@@ -35,6 +35,7 @@ type Hooks struct {
 	cluster    *Cluster
 	controller *Controller
 	log        *slog.Logger
+	pause      time.Duration
 
 	mu    sync.Mutex
 	known map[types.NamespacedName]*hook
@@ -57,7 +58,7 @@ type hook struct {
 // NewHooks returns the Hooks of the Releases that the controller knows, which
 // work until ctx ends.
 func NewHooks(ctx context.Context, cluster *Cluster, controller *Controller, log *slog.Logger) *Hooks {
-	return &Hooks{lifetime: ctx, cluster: cluster, controller: controller, log: log, known: map[types.NamespacedName]*hook{}}
+	return &Hooks{lifetime: ctx, cluster: cluster, controller: controller, log: log, pause: hookPause, known: map[types.NamespacedName]*hook{}}
 }
 
 // Token returns the token of a Release's webhook. It is read from the cluster
@@ -72,7 +73,7 @@ func (h *Hooks) Token(key types.NamespacedName) ([]byte, bool) {
 	known := h.of(release)
 	known.mu.Lock()
 	defer known.mu.Unlock()
-	if known.stale && time.Since(known.read) >= hookPause {
+	if known.stale && time.Since(known.read) >= h.pause {
 		known.read = time.Now()
 		if token, err := h.readToken(release, known.name); err != nil {
 			h.log.Warn("token of the webhook not readable", "namespace", key.Namespace, "release", key.Name, "error", err)
@@ -147,7 +148,7 @@ func (h *Hooks) Poll(key types.NamespacedName) {
 	if known.polled.After(now) {
 		return // A look is to come that sees all there is by then.
 	}
-	at := known.polled.Add(hookPause)
+	at := known.polled.Add(h.pause)
 	if at.Before(now) {
 		at = now
 	}
