@@ -134,7 +134,11 @@ func decode(object *unstructured.Unstructured) (*v1alpha1.Release, error) {
 
 // Poke asks the daemon to look at the branch at once.
 func (c *Cluster) Poke(ctx context.Context) error {
-	patch := fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, v1alpha1.RequestedAtAnnotation, time.Now().Format(time.RFC3339Nano))
+	return c.Edit(ctx, fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, v1alpha1.RequestedAtAnnotation, time.Now().Format(time.RFC3339Nano)))
+}
+
+// Edit changes the Release by a JSON merge patch.
+func (c *Cluster) Edit(ctx context.Context, patch string) error {
 	_, err := c.Dynamic.Resource(v1alpha1.Resource()).Namespace(Namespace).Patch(ctx, "unity", types.MergePatchType, []byte(patch), metav1.PatchOptions{})
 	return err
 }

@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -64,6 +65,25 @@ func (c *Cluster) Get(ctx context.Context, namespace, pod string, port int, path
 	}
 	defer stop()
 	return get(ctx, fmt.Sprintf("http://127.0.0.1:%d%s", local, path))
+}
+
+// Post sends a body to a port of a Pod and returns the status of the answer.
+func (c *Cluster) Post(ctx context.Context, namespace, pod string, port int, path string, header http.Header, body []byte) (int, error) {
+	local, stop, err := c.forwardTo(namespace, pod, port)
+	if err != nil {
+		return 0, err
+	}
+	defer stop()
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, fmt.Sprintf("http://127.0.0.1:%d%s", local, path), bytes.NewReader(body))
+	if err != nil {
+		return 0, err
+	}
+	request.Header = header
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 0, err
+	}
+	return answer.StatusCode, answer.Body.Close()
 }
 
 func get(ctx context.Context, url string) (string, error) {
