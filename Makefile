@@ -36,6 +36,14 @@ test: deps-test ## unit, PostgreSQL, git and control-plane tests, race detector 
 e2e: deps-e2e ## the suite on a real node, or on the cluster that KUBECONFIG names
 	go test -tags e2e -count=1 -v -p 1 -timeout 40m $(if $(KUBECONFIG),,./test/cluster) ./test/e2e
 
+.PHONY: bench
+bench: bench-render ## print every figure: value, goal, ok or short
+
+.PHONY: bench-render
+bench-render: ## figures of source and render (90 s)
+	@test/install.sh git
+	go run ./test/bench/render
+
 .PHONY: build
 build: ## build the binaries into .build/bin
 	$(GOBUILD) -ldflags '$(LDFLAGS)' -o $(BUILD)/bin/lockstep ./cmd/lockstep

@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/kustomize/api/resmap"
 	"sigs.k8s.io/kustomize/api/resource"
 	"sigs.k8s.io/kustomize/api/types"
+	"sigs.k8s.io/kustomize/kyaml/filesys"
 	"sigs.k8s.io/kustomize/kyaml/openapi"
 	"sigs.k8s.io/kustomize/kyaml/resid"
 
@@ -46,8 +47,9 @@ var building sync.Mutex //nolint:gochecknoglobals // guards globals of another m
 const previousPrefix = "internal.config.kubernetes.io/previous"
 
 // build renders the kustomization in folder and hands each object to emit, in
-// the order and with the content of `kustomize build`.
-func build(files *fileSystem, folder string, limits Limits, emit func(object) error) (err error) {
+// the order and with the content of `kustomize build`. What is built apart is
+// up to the grain and must not be seen in the result.
+func build(files *fileSystem, folder string, limits Limits, g grain, emit func(object) error) (err error) {
 	building.Lock()
 	defer building.Unlock()
 	defer func() {
@@ -58,11 +60,15 @@ func build(files *fileSystem, folder string, limits Limits, emit func(object) er
 	if err := present(files, folder); err != nil {
 		return err
 	}
-	items, err := run(files, folder)
+	openapi.ResetOpenAPI()
+	items, err := assemble(files, folder, limits, g)
 	if files.refusal != nil {
 		return files.refusal
 	}
 	found := newOrigins(files, files.look(folder).path)
+	if reconciler.IsTerminal(err) {
+		return err
+	}
 	if err != nil {
 		return explain(folder, err, found)
 	}
@@ -76,7 +82,7 @@ func build(files *fileSystem, folder string, limits Limits, emit func(object) er
 	if err := arrange(items, files.kustomizations[files.look(folder).path]); err != nil {
 		return err
 	}
-	return serialise(items, limits.Output, emit)
+	return hand(items, emit)
 }
 
 // present makes a folder that is gone an error of its own (R14).
@@ -95,18 +101,25 @@ func present(files *fileSystem, folder string) error {
 
 // item is an object as kustomize built it.
 type item struct {
-	*resource.Resource
 	// id is what it is called, was what it was called in its file.
 	id  resid.ResId
 	was identity
 	// origin is that file, empty when it cannot be known.
 	origin string
+	// json is its content, or nil and a fault.
+	json  []byte
+	fault error
+}
+
+// batch is one or several builds that share a limit on the size of what they
+// make, in bytes.
+type batch struct {
+	limit, total int64
 }
 
 // run builds without sorting, so that the order in which kustomize
 // accumulated the objects tells objects of the same name apart.
-func run(files *fileSystem, folder string) ([]*item, error) {
-	openapi.ResetOpenAPI()
+func (b *batch) run(files filesys.FileSystem, folder string) ([]*item, error) {
 	options := krusty.MakeDefaultOptions()
 	options.Reorder = krusty.ReorderOptionNone
 	options.LoadRestrictions = types.LoadRestrictionsRootOnly
@@ -117,11 +130,20 @@ func run(files *fileSystem, folder string) ([]*item, error) {
 	if err != nil {
 		return nil, err
 	}
-	items := make([]*item, 0, objects.Size())
-	for _, r := range objects.Resources() {
-		items = append(items, &item{Resource: r, id: r.CurId(), was: identityOf(r.OrgId())})
+	built := objects.Resources()
+	items := make([]*item, len(built))
+	for i, r := range built {
+		items[i] = &item{id: r.CurId(), was: identityOf(r.OrgId())}
 	}
 	objects.RemoveBuildAnnotations()
+	for i, r := range built {
+		// This is part of the build: a key that stands twice in a mapping
+		// passes everything before (R11).
+		items[i].json, items[i].fault = r.MarshalJSON()
+		if b.total += int64(len(items[i].json)); b.total > b.limit {
+			return nil, reconciler.Terminalf(ReasonExpensive, "the objects add up to more than the limit of %d bytes; %s was the last", b.limit, items[i])
+		}
+	}
 	return items, nil
 }
 
@@ -137,19 +159,13 @@ func keepPrevious(run func() (resmap.ResMap, error)) (resmap.ResMap, error) {
 	return run()
 }
 
-// serialise turns objects into JSON. It is part of the build: a key that
-// stands twice in a mapping passes everything before (R11).
-func serialise(items []*item, limit int64, emit func(object) error) error {
-	var total int64
+// hand gives objects to emit.
+func hand(items []*item, emit func(object) error) error {
 	for _, i := range items {
-		content, err := i.MarshalJSON()
-		if err != nil {
-			return reconciler.Terminalf(ReasonFailed, "%s: %s", i, flat(err.Error()))
+		if i.fault != nil {
+			return reconciler.Terminalf(ReasonFailed, "%s: %s", i, flat(i.fault.Error()))
 		}
-		if total += int64(len(content)); total > limit {
-			return reconciler.Terminalf(ReasonExpensive, "the objects add up to more than the limit of %d bytes; %s was the last", limit, i)
-		}
-		if err := emit(object{origin: i.origin, json: content}); err != nil {
+		if err := emit(object{origin: i.origin, json: i.json}); err != nil {
 			return err
 		}
 	}

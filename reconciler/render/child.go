@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"os"
 	"runtime/debug"
@@ -43,22 +44,26 @@ func (refuser) RoundTrip(request *http.Request) (*http.Response, error) {
 // stdout, and returns the exit code. It expects to be the only thing that its
 // process does: it gives up the network, files and most of the memory.
 func ChildMain(stdin io.Reader, stdout io.Writer) int {
-	// What kustomize prints must not end up among the frames.
-	os.Stdout = os.Stderr
+	complaints := os.Stderr
+	broken := func(what string, err error) int {
+		_, _ = fmt.Fprintf(complaints, "%s: %v\n", what, err)
+		return exitBroken
+	}
+	if err := silence(); err != nil {
+		return broken("open the null device", err)
+	}
 	http.DefaultTransport = refuser{}
 	// kustomize makes a folder before it looks for a git binary.
 	if err := os.Setenv("TMPDIR", "/nonexistent"); err != nil {
-		return exitBroken
+		return broken("set the folder for temporary files", err)
 	}
 	parent := newLink(stdin, stdout, maxRequest)
 	order, err := receiveRequest(parent)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "read request:", err)
-		return exitBroken
+		return broken("read request", err)
 	}
 	if err := confine(order.Limits.Memory); err != nil {
-		fmt.Fprintln(os.Stderr, "confine:", err)
-		return exitBroken
+		return broken("confine", err)
 	}
 	// Memory is bounded above and the process is short: collecting less often
 	// than usual saves a fifth of its time.
@@ -66,10 +71,22 @@ func ChildMain(stdin io.Reader, stdout io.Writer) int {
 	debug.SetMemoryLimit(order.Limits.Memory * 3 / 4)
 	parent.limit = 2 * order.Limits.Input
 	if err := serve(parent, order); err != nil {
-		fmt.Fprintln(os.Stderr, "answer:", err)
-		return exitBroken
+		return broken("answer", err)
 	}
 	return 0
+}
+
+// silence drops what kustomize prints. It must not end up among the frames,
+// nor crowd out what the runtime says when the process dies, which goes to
+// the standard error whatever os.Stderr is.
+func silence() error {
+	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	os.Stdout, os.Stderr = null, null
+	log.SetOutput(null)
+	return nil
 }
 
 func receiveRequest(parent *link) (request, error) {
@@ -87,7 +104,7 @@ func receiveRequest(parent *link) (request, error) {
 // serve builds and reports. Its error is one of the pipe.
 func serve(parent *link, order request) error {
 	var broken error
-	err := build(newFileSystem(remoteSource{parent}), order.Folder, order.Limits, func(o object) error {
+	err := build(newFileSystem(remoteSource{parent}), order.Folder, order.Limits, ordinary(), func(o object) error {
 		broken = parent.send(frameObject, []byte(o.origin), o.json)
 		return broken
 	})

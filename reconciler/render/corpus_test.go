@@ -24,6 +24,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/openapi"
 
 	"github.com/lockstep-gitops/lockstep/reconciler"
+	"github.com/lockstep-gitops/lockstep/reconciler/render"
 )
 
 // TestBuildEqualsKustomize compares our output with that of kustomize, byte
@@ -33,11 +34,18 @@ import (
 func TestBuildEqualsKustomize(t *testing.T) {
 	corpus := readCorpus(t)
 	renderer := newRenderer()
-	equal, failed := 0, 0
+	equal, failed, divided := 0, 0, 0
 	left := corpus.left
 	for _, c := range corpus.cases {
 		want, wantErr := plainBuild(c.files, c.folder)
-		got, gotErr := renderer.Build(t.Context(), c.tree(), strings.TrimPrefix(path.Clean("/"+c.folder), "/"))
+		folder := strings.TrimPrefix(path.Clean("/"+c.folder), "/")
+		got, gotErr := renderer.Build(t.Context(), c.tree(), folder)
+		if render.Pieces(c.tree(), path.Clean(folder)) > 0 {
+			divided++
+			fine, fineErr := render.BuildFinely(c.tree(), path.Clean(folder))
+			assert.Equal(t, fineErr == nil, gotErr == nil, "%s in pieces: %v, as a whole: %v", c.name, fineErr, gotErr)
+			assert.Equal(t, string(fine), string(got), "%s in pieces", c.name)
+		}
 		switch {
 		case wantErr == nil && gotErr == nil:
 			assert.Equal(t, string(got), string(want), c.name)
@@ -51,9 +59,11 @@ func TestBuildEqualsKustomize(t *testing.T) {
 			left = append(left, fmt.Sprintf("%s: %s", c.name, strings.SplitN(gotErr.Error(), "\n", 2)[0]))
 		}
 	}
-	t.Logf("%d outputs equal, %d errors in both, %d left out", equal, failed, len(left))
+	t.Logf("%d outputs equal, %d errors in both, %d left out, %d built in pieces", equal, failed, len(left), divided)
+	assert.Assert(t, divided >= 5, "only %d cases were built in pieces", divided)
 	assert.Assert(t, equal >= 230, "only %d cases were found", equal)
 	sort.Strings(left)
+	t.Logf("left out:\n%s", strings.Join(left, "\n"))
 	golden.Assert(t, strings.Join(left, "\n")+"\n", "left-out.golden")
 }
 

@@ -10,6 +10,45 @@ import (
 	"github.com/lockstep-gitops/lockstep/reconciler"
 )
 
+// footprint is about how many bytes of memory a JSON text takes once it is
+// decoded. A mapping takes some 300 bytes even when it holds one pair, and a
+// value in it or in a list up to a hundred.
+func footprint(text []byte) int64 {
+	const mapping, value = 300, 100
+	size, inText := int64(len(text)), false
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case inText && c == '\\':
+			i++
+		case c == '"':
+			inText = !inText
+		case inText:
+		case c == '{':
+			size += mapping
+		case c == ',' || c == '[':
+			size += value
+		}
+	}
+	return size
+}
+
+// decoding collects objects as a child sends them.
+type decoding struct {
+	limit   int64
+	size    int64
+	objects []reconciler.Object
+}
+
+// take decodes an object.
+func (d *decoding) take(o object) error {
+	if d.size += footprint(o.json); d.size > d.limit {
+		return reconciler.Terminalf(ReasonExpensive, "the objects take more memory than the limit of %d bytes; %s had the last of them", d.limit, labelled(o.origin, "an object"))
+	}
+	decoded, err := o.decode()
+	d.objects = append(d.objects, decoded)
+	return err
+}
+
 // decode turns JSON into what the API client takes.
 func (o object) decode() (reconciler.Object, error) {
 	u := &unstructured.Unstructured{}

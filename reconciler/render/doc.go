@@ -13,6 +13,10 @@
 //	    └── content, directory, absent ────────▶│
 //	  objects ◀─────── JSON and origin ─────────┘
 //
+// kustomize needs time that grows with the square of the number of objects.
+// ConfigMaps and Secrets that have to do with nothing else in their overlay are
+// therefore built in pieces of a hundred, each by kustomize; see assemble.
+//
 // A render whose files are all the same in a later commit is remembered and
 // not done again. Substitute and Decrypted are separate: one works on the
 // objects, the other on the tree that is rendered, and both are used only by

@@ -3,12 +3,54 @@ package render
 import (
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"os"
 	"os/exec"
 	"sort"
 	"strings"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/lockstep-gitops/lockstep/reconciler"
 )
+
+func finest() grain { return grain{apart: 1, objects: 1, bytes: 1} }
+
+// Pieces is how many pieces of one object an overlay can be built in.
+func Pieces(tree reconciler.Tree, folder string) int {
+	if plan := survey(newFileSystem(newReader(tree, Limits{}.withDefaults())), folder, finest()); plan != nil {
+		return len(plan.sizes) - 1
+	}
+	return 0
+}
+
+// BuildFinely is Build in this process, in pieces of one object wherever
+// pieces are made at all.
+func BuildFinely(tree reconciler.Tree, folder string) ([]byte, error) {
+	return buildHere(tree, folder, finest())
+}
+
+// BuildWhole is Build in this process, and never in pieces.
+func BuildWhole(tree reconciler.Tree, folder string) ([]byte, error) {
+	return buildHere(tree, folder, grain{apart: math.MaxInt})
+}
+
+func buildHere(tree reconciler.Tree, folder string, g grain) (out []byte, err error) {
+	limits := Limits{}.withDefaults()
+	err = build(newFileSystem(newReader(tree, limits)), folder, limits, g, func(o object) error {
+		text, err := yaml.JSONToYAML(o.json)
+		if len(out) > 0 {
+			out = append(out, "---\n"...)
+		}
+		out = append(out, text...)
+		return err
+	})
+	return out, err
+}
+
+// Footprint is what a JSON text is thought to take once it is decoded.
+func Footprint(text []byte) int64 { return footprint(text) }
 
 // ProbeArgument makes the test binary run Probe in place of the tests.
 const ProbeArgument = "render-probe"

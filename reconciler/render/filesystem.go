@@ -49,13 +49,25 @@ type fileSystem struct {
 	seen   map[string]entry
 	// kustomizations are the files scanned so far, by their folder.
 	kustomizations map[string]*kustomization
+	// skimmed are the objects of resource files, by path.
+	skimmed map[string][]passage
 	// refusal is the first thing that was refused. kustomize swallows read
 	// errors of kustomization files, so it is kept here.
 	refusal error
 }
 
 func newFileSystem(source source) *fileSystem {
-	return &fileSystem{source: source, seen: map[string]entry{}, kustomizations: map[string]*kustomization{}}
+	return &fileSystem{source: source, seen: map[string]entry{}, kustomizations: map[string]*kustomization{}, skimmed: map[string][]passage{}}
+}
+
+// passages lists the objects in a file, which is gone through once.
+func (f *fileSystem) passages(file entry) []passage {
+	parts, ok := f.skimmed[file.path]
+	if !ok {
+		parts = passages(file.content)
+		f.skimmed[file.path] = parts
+	}
+	return parts
 }
 
 func (f *fileSystem) look(name string) entry {

@@ -36,25 +36,18 @@ func doubling(steps int) string {
 	return out.String()
 }
 
-// configMaps makes an overlay of many objects, in files of one object each or
-// in one file.
-func configMaps(count int, inOneFile bool) map[string]string {
-	files := map[string]string{}
-	var all, names strings.Builder
-	for i := range count {
-		text := configMap(fmt.Sprintf("c%d", i))
-		if inOneFile {
-			all.WriteString("---\n" + text)
-			continue
+// configMaps makes an overlay of many objects, spread over files.
+func configMaps(count, files int) map[string]string {
+	out := map[string]string{}
+	var list strings.Builder
+	for f := range files {
+		var all strings.Builder
+		for i := range count / files {
+			all.WriteString("---\n" + configMap(fmt.Sprintf("c%d", f*count/files+i)))
 		}
-		name := fmt.Sprintf("c%d.yaml", i)
-		files["o/"+name] = text
-		names.WriteString("- " + name + "\n")
+		out[fmt.Sprintf("o/f%d.yaml", f)] = all.String()
+		fmt.Fprintf(&list, "- f%d.yaml\n", f)
 	}
-	if inOneFile {
-		files["o/all.yaml"] = all.String()
-		names.WriteString("- all.yaml\n")
-	}
-	files["o/kustomization.yaml"] = "namespace: n1\nresources:\n" + names.String()
-	return files
+	out["o/kustomization.yaml"] = "namespace: n1\nresources:\n" + list.String()
+	return out
 }

@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -79,6 +80,29 @@ func TestNoFieldReachesTheNetwork(t *testing.T) {
 		}
 	}
 	assert.Equal(t, hits.Load(), int32(0))
+}
+
+// R7: no git is run for a base, however it is named, and nothing is left in
+// the folder for temporary files.
+func TestNoGitIsRun(t *testing.T) {
+	programs, temporary := t.TempDir(), t.TempDir()
+	mark := filepath.Join(programs, "ran")
+	assert.NilError(t, os.WriteFile(filepath.Join(programs, "git"), []byte("#!/bin/sh\ntouch "+mark+"\n"), 0o700)) //nolint:gosec // It is a program.
+	t.Setenv("PATH", programs+":"+os.Getenv("PATH"))
+	t.Setenv("TMPDIR", temporary)
+	renderer := newRenderer()
+	for _, base := range []string{"https://h/o/r", "git@github.com:o/r", "file:///etc", "h.example/o/r.git?ref=x", "h.example//o", "x.git", "_git/x", "./x.git//y", "ssh%3A//h/o"} {
+		for _, field := range []string{"resources", "components", "generators", "transformers", "validators"} {
+			_, err := renderer.Render(t.Context(), tree(map[string]string{
+				"kustomization.yaml": fmt.Sprintf("resources: [a.yaml]\n%s: [%q]\n", field, base), "a.yaml": configMap("a")}), ".")
+			failure(t, err)
+		}
+	}
+	_, err := os.Stat(mark)
+	assert.ErrorIs(t, err, os.ErrNotExist)
+	left, err := os.ReadDir(temporary)
+	assert.NilError(t, err)
+	assert.Equal(t, len(left), 0, "left in the folder: %v", left)
 }
 
 // The addresses that kustomize recognises without a scheme, and those that git

@@ -10,47 +10,56 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
 
-// identities lists the objects in a file. Ordinary files are read by lines,
+// passage is a part of a file and the objects in it.
+type passage struct {
+	ids []identity
+	// text is one document with the separator after it, if any, or the whole
+	// file where documents were not told apart.
+	text []byte
+}
+
+// passages lists the objects in a file. Ordinary files are read by lines,
 // since parsing all of them a second time would cost a tenth of a render;
 // anything unusual is parsed.
-func identities(content []byte) []identity {
-	if ids, ok := skim(content); ok {
-		return ids
+func passages(content []byte) []passage {
+	if parts, ok := skim(content); ok {
+		return parts
 	}
 	// A file that cannot be parsed has no objects; kustomize says why.
 	ids, _ := parse(content)
-	return ids
+	return []passage{{ids: ids, text: content}}
 }
 
 // skim reads block-style documents by their lines. It gives up, rather than
 // guess, on everything it does not know.
-func skim(content []byte) ([]identity, bool) {
-	var ids []identity
+func skim(content []byte) ([]passage, bool) {
+	var parts []passage
 	doc := &document{scalarAt: -1}
-	end := func() bool {
+	start, at := 0, 0
+	end := func(at int) bool {
 		if doc.empty() {
 			return true
 		}
 		if !doc.complete() {
 			return false
 		}
-		ids = append(ids, doc.identity())
+		parts = append(parts, passage{ids: []identity{doc.identity()}, text: content[start:at]})
 		doc = &document{scalarAt: -1}
 		return true
 	}
 	for line := range bytes.Lines(content) {
 		text := strings.TrimRight(string(line), " \t\r\n")
+		at += len(line)
 		if text == "---" || strings.HasPrefix(text, "--- #") {
-			if !end() {
+			if !end(at) {
 				return nil, false
 			}
-			continue
-		}
-		if !doc.line(text) {
+			start = at
+		} else if !doc.line(text) {
 			return nil, false
 		}
 	}
-	return ids, end()
+	return parts, end(at)
 }
 
 // document is what skim knows of a document so far.

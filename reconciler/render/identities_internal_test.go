@@ -26,9 +26,13 @@ func FuzzIdentities(f *testing.F) {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		skimmed, ok := skim([]byte(text))
-		if !ok || len(skimmed) == 0 {
+		parts, ok := skim([]byte(text))
+		if !ok || len(parts) == 0 {
 			return
+		}
+		var skimmed []identity
+		for _, part := range parts {
+			skimmed = append(skimmed, part.ids...)
 		}
 		parsed, err := parse([]byte(text))
 		if err != nil || slices.ContainsFunc(parsed, func(id identity) bool { return id.kind == "" || id.name == "" }) {
@@ -36,5 +40,10 @@ func FuzzIdentities(f *testing.F) {
 			return
 		}
 		assert.Assert(t, slices.Equal(skimmed, parsed), "skimmed %v, parsed %v", skimmed, parsed)
+		for _, part := range parts {
+			alone, err := parse(part.text)
+			assert.NilError(t, err)
+			assert.Assert(t, slices.Equal(alone, part.ids), "%q holds %v, not %v", part.text, alone, part.ids)
+		}
 	})
 }

@@ -11,8 +11,12 @@ type Limits struct {
 	Timeout time.Duration
 	// Memory is what the child may allocate, in bytes. Default 1 GiB.
 	Memory int64
-	// Output is the size of all objects as JSON, in bytes. Default 16 MiB.
+	// Output is the size of all objects as JSON, in bytes. Default 64 MiB.
 	Output int64
+	// Decoded is about what all objects take in the memory of the caller, in
+	// bytes. Default 128 MiB. It is what bounds the daemon: many small values
+	// take far more memory than JSON.
+	Decoded int64
 	// Objects is their number. Default 20,000.
 	Objects int
 	// File is the size of one file, in bytes; a larger one is refused before
@@ -26,7 +30,8 @@ func (l Limits) withDefaults() Limits {
 	return Limits{
 		Timeout: cmp.Or(l.Timeout, time.Minute),
 		Memory:  cmp.Or(l.Memory, 1<<30),
-		Output:  cmp.Or(l.Output, 16<<20),
+		Output:  cmp.Or(l.Output, 64<<20),
+		Decoded: cmp.Or(l.Decoded, 128<<20),
 		Objects: cmp.Or(l.Objects, 20_000),
 		File:    cmp.Or(l.File, 4<<20),
 		Input:   cmp.Or(l.Input, 64<<20),

@@ -21,21 +21,19 @@ type memo struct {
 
 type remembered struct {
 	overlay string
-	reads   readSet
+	reads   []read
+	// objects are given to every caller, so that nobody may change them.
 	objects []reconciler.Object
 	size    int64
 }
-
-// decodedSize is about how many bytes of memory a byte of JSON becomes.
-const decodedSize = 6
 
 // get returns the objects of an overlay when a tree holds all that they were
 // made from.
 func (m *memo) get(tree reconciler.Tree, overlay string) ([]reconciler.Object, bool) {
 	for _, r := range m.candidates(overlay) {
-		if r.reads.holds(tree) {
+		if holds(tree, r.reads) {
 			m.touch(r)
-			return copied(r.objects), true
+			return slices.Clone(r.objects), true
 		}
 	}
 	return nil, false
@@ -59,16 +57,15 @@ func (m *memo) touch(r *remembered) {
 // repository that has an overlay there.
 const maxVersions = 8
 
-// put keeps a render whose objects had size bytes as JSON.
+// put keeps a render whose objects take size bytes of memory.
 func (m *memo) put(overlay string, reads readSet, objects []reconciler.Object, size int64) {
-	size *= decodedSize
 	for name, state := range reads {
 		size += int64(len(name) + len(state))
 	}
 	if size > m.limit {
 		return
 	}
-	r := &remembered{overlay: overlay, reads: reads, objects: copied(objects), size: size}
+	r := &remembered{overlay: overlay, reads: reads.sorted(), objects: slices.Clone(objects), size: size}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.renders = slices.Insert(m.renders, 0, r)
@@ -89,13 +86,4 @@ func (m *memo) put(overlay string, reads readSet, objects []reconciler.Object, s
 		m.size -= m.renders[last].size
 		m.renders = slices.Delete(m.renders, last, last+1)
 	}
-}
-
-// copied keeps callers from changing what is remembered.
-func copied(objects []reconciler.Object) []reconciler.Object {
-	copies := make([]reconciler.Object, len(objects))
-	for i, object := range objects {
-		copies[i] = reconciler.Object{Unstructured: object.DeepCopy(), Origin: object.Origin}
-	}
-	return copies
 }

@@ -91,7 +91,8 @@ func TestRenderIsSkippedWhenNothingReadHasChanged(t *testing.T) {
 				renderer := newRenderer()
 				first, err := renderer.Render(t.Context(), asTree(before, knows), "o")
 				assert.NilError(t, err)
-				first[0].SetName("changed by the caller")
+				// The slice is the caller's.
+				first[0] = reconciler.Object{}
 
 				after := maps.Clone(before)
 				maps.Copy(after, c.changed)
@@ -161,4 +162,23 @@ func TestMemoIsBounded(t *testing.T) {
 			assert.Equal(t, len(*commit.reads), 2)
 		}
 	}
+}
+
+// Nobody else's objects change when variables are put into a render.
+func TestSharedObjectsStayAsTheyAre(t *testing.T) {
+	renderer := newRenderer()
+	commit := identify(tree(map[string]string{"kustomization.yaml": "resources: [a.yaml]\n", "a.yaml": strings.Replace(configMap("a"), "a: b", "a: ${B}", 1)}))
+	first, err := renderer.Render(t.Context(), commit, ".")
+	assert.NilError(t, err)
+	put, err := render.Substitute(first, map[string]string{"B": "c"})
+	assert.NilError(t, err)
+	assert.DeepEqual(t, put[0].Object["data"], map[string]any{"a": "c"})
+	again, err := renderer.Render(t.Context(), commit, ".")
+	assert.NilError(t, err)
+	assert.DeepEqual(t, again[0].Object["data"], map[string]any{"a": "${B}"})
+	assert.Assert(t, again[0].Unstructured == first[0].Unstructured, "a render that was remembered is not copied")
+	again[0] = reconciler.Object{}
+	last, err := renderer.Render(t.Context(), commit, ".")
+	assert.NilError(t, err)
+	assert.Equal(t, last[0].GetName(), "a", "the slice is the caller's")
 }

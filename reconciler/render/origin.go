@@ -27,12 +27,11 @@ const maxVisits = 100_000
 type origins struct {
 	files  *fileSystem
 	of     map[identity][]string
-	parsed map[string][]identity
 	visits int
 }
 
 func newOrigins(files *fileSystem, root string) *origins {
-	o := &origins{files: files, of: map[identity][]string{}, parsed: map[string][]identity{}}
+	o := &origins{files: files, of: map[identity][]string{}}
 	o.visit(root, map[string]bool{})
 	return o
 }
@@ -68,13 +67,10 @@ func (o *origins) resource(folder, value string, above map[string]bool) {
 	case e.kind == entryDirectory:
 		o.visit(e.path, above)
 	case e.kind == entryFile:
-		ids, ok := o.parsed[e.path]
-		if !ok {
-			ids = identities(e.content)
-			o.parsed[e.path] = ids
-		}
-		for _, id := range ids {
-			o.of[id] = append(o.of[id], e.path)
+		for _, part := range o.files.passages(e) {
+			for _, id := range part.ids {
+				o.of[id] = append(o.of[id], e.path)
+			}
 		}
 	}
 }

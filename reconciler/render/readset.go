@@ -24,6 +24,18 @@ type Identifier interface {
 // so that a new file beside those read changes nothing.
 type readSet map[string]string
 
+// read is a path and its state.
+type read struct{ name, state string }
+
+// sorted lists the set by path, each folder before what is below it.
+func (s readSet) sorted() []read {
+	list := make([]read, 0, len(s))
+	for _, name := range slices.Sorted(maps.Keys(s)) {
+		list = append(list, read{name, s[name]})
+	}
+	return list
+}
+
 // States of a path.
 const (
 	stateAbsent = "-"
@@ -60,14 +72,14 @@ func identify(tree reconciler.Tree, name string) (string, bool) {
 	return id, err == nil
 }
 
-// holds tells whether everything in the set is the same in another tree.
-// Whatever cannot be read is different. A folder that is the same as a whole
-// spares the look at everything below it.
-func (s readSet) holds(tree reconciler.Tree) bool {
+// holds tells whether everything in a sorted list is the same in another
+// tree. Whatever cannot be read is different. A folder that is the same as a
+// whole spares the look at everything below it.
+func holds(tree reconciler.Tree, reads []read) bool {
 	links, _ := tree.(fs.ReadLinkFS)
 	unchanged := "/"
-	for _, name := range slices.Sorted(maps.Keys(s)) {
-		state := s[name]
+	for _, r := range reads {
+		name, state := r.name, r.state
 		if strings.HasPrefix(name, unchanged) {
 			continue
 		}

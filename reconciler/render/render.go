@@ -50,6 +50,10 @@ func New(options Options) *Renderer {
 // that the content of the commit causes are terminal and carry one of the
 // reasons of this package. When all that an earlier render read is the same
 // in this tree, its objects are returned and nothing is built.
+//
+// The slice belongs to the caller. The objects do not: they are the same ones
+// that later calls return, to other goroutines too, and must never be changed.
+// Who needs another object makes a DeepCopy, as Substitute does.
 func (r *Renderer) Render(ctx context.Context, tree reconciler.Tree, overlay string) ([]reconciler.Object, error) {
 	folder, err := folderOf(overlay)
 	if err != nil {
@@ -59,20 +63,12 @@ func (r *Renderer) Render(ctx context.Context, tree reconciler.Tree, overlay str
 		return objects, nil
 	}
 	files := newReader(tree, r.limits)
-	rendered, err := r.spawner.render(ctx, files, request{Folder: folder, Limits: r.limits})
-	if err != nil {
+	found := decoding{limit: r.limits.Decoded}
+	if err := r.spawner.render(ctx, files, request{Folder: folder, Limits: r.limits}, found.take); err != nil {
 		return nil, redacted(tree, err)
 	}
-	objects := make([]reconciler.Object, len(rendered))
-	size := 0
-	for i, o := range rendered {
-		if objects[i], err = o.decode(); err != nil {
-			return nil, redacted(tree, err)
-		}
-		size += len(o.json)
-	}
-	r.memo.put(folder, files.reads, objects, int64(size))
-	return objects, nil
+	r.memo.put(folder, files.reads, found.objects, found.size)
+	return found.objects, nil
 }
 
 // redacted takes decrypted values out of an error about the content.
@@ -93,20 +89,20 @@ func (r *Renderer) Build(ctx context.Context, tree reconciler.Tree, overlay stri
 	if err != nil {
 		return nil, err
 	}
-	rendered, err := r.spawner.render(ctx, newReader(tree, r.limits), request{Folder: folder, Limits: r.limits})
-	if err != nil {
-		return nil, redacted(tree, err)
-	}
 	var out []byte
-	for i, o := range rendered {
+	err = r.spawner.render(ctx, newReader(tree, r.limits), request{Folder: folder, Limits: r.limits}, func(o object) error {
 		text, err := yaml.JSONToYAML(o.json)
 		if err != nil {
-			return nil, reconciler.Terminalf(ReasonFailed, "%s: %w", o.origin, err)
+			return reconciler.Terminalf(ReasonFailed, "%s: %w", o.origin, err)
 		}
-		if i > 0 {
+		if len(out) > 0 {
 			out = append(out, "---\n"...)
 		}
 		out = append(out, text...)
+		return nil
+	})
+	if err != nil {
+		return nil, redacted(tree, err)
 	}
 	return out, nil
 }

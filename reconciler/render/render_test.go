@@ -75,3 +75,30 @@ func TestSchemaDoesNotLeak(t *testing.T) {
 	assert.Equal(t, entries(with), 2)
 	assert.Equal(t, entries(patched), 1)
 }
+
+// R16: a generated object of other content is another object, that which
+// mounts it follows, and the old commit gives the old name again. What pods
+// of the last good revision mount is thereby never overwritten.
+func TestGeneratedObjectsAreNeverOverwritten(t *testing.T) {
+	renderer := start(render.Options{Memo: -1})
+	made := func(literal string) (generated, mounted string) {
+		objects, err := renderer.Render(t.Context(), tree(map[string]string{
+			"kustomization.yaml": "resources: [app.yaml]\nconfigMapGenerator: [{name: env, literals: [a=" + literal + "]}]\n",
+			"app.yaml":           "apiVersion: v1\nkind: Pod\nmetadata: {name: app}\nspec: {volumes: [{name: v, configMap: {name: env}}]}\n",
+		}), ".")
+		assert.NilError(t, err)
+		assert.Equal(t, len(objects), 2)
+		volumes, _, err := unstructured.NestedSlice(objects[1].Object, "spec", "volumes")
+		assert.NilError(t, err)
+		mounted, _, err = unstructured.NestedString(volumes[0].(map[string]any), "configMap", "name")
+		assert.NilError(t, err)
+		return objects[0].GetName(), mounted
+	}
+	old, oldMounted := made("one")
+	changed, changedMounted := made("two")
+	assert.Equal(t, oldMounted, old)
+	assert.Equal(t, changedMounted, changed)
+	assert.Assert(t, old != changed)
+	again, _ := made("one")
+	assert.Equal(t, again, old)
+}

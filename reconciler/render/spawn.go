@@ -27,41 +27,41 @@ type spawner struct {
 	slots   chan struct{}
 }
 
-// render runs one child from start to end. It has been reaped when render
-// returns.
-func (s *spawner) render(ctx context.Context, files *reader, order request) ([]object, error) {
+// render runs one child from start to end and gives each object to take. The
+// child has been reaped when render returns.
+func (s *spawner) render(ctx context.Context, files *reader, order request, take func(object) error) error {
 	select {
 	case s.slots <- struct{}{}:
 		defer func() { <-s.slots }()
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return ctx.Err()
 	}
 	timed, cancel := context.WithTimeout(ctx, order.Limits.Timeout)
 	defer cancel()
 	p, err := s.start(timed)
 	if err != nil {
-		return nil, reconciler.Transientf(reasonSpawn, "start render process: %w", err)
+		return reconciler.Transientf(reasonSpawn, "start render process: %w", err)
 	}
-	objects, verdict, talkErr := converse(p, files, order)
+	verdict, talkErr := converse(p, files, order, take)
 	if talkErr != nil {
 		cancel()
 	}
 	exitErr := p.wait()
 	switch {
 	case ctx.Err() != nil:
-		return nil, ctx.Err()
+		return ctx.Err()
 	case files.failure != nil:
-		return nil, files.failure
+		return files.failure
 	case verdict != nil:
-		return nil, verdict
+		return verdict
 	case talkErr == nil && exitErr == nil:
-		return objects, nil
+		return nil
 	case errors.Is(talkErr, errOutput):
-		return nil, reconciler.Terminalf(ReasonExpensive, "overlay %s: %w", order.Folder, talkErr)
+		return reconciler.Terminalf(ReasonExpensive, "overlay %s: %w", order.Folder, talkErr)
 	case errors.Is(timed.Err(), context.DeadlineExceeded):
-		return nil, reconciler.Terminalf(ReasonExpensive, "overlay %s was not rendered within the limit of %s", order.Folder, order.Limits.Timeout)
+		return reconciler.Terminalf(ReasonExpensive, "overlay %s was not rendered within the limit of %s", order.Folder, order.Limits.Timeout)
 	}
-	return nil, p.diagnose(order, errors.Join(talkErr, exitErr))
+	return p.diagnose(order, errors.Join(talkErr, exitErr))
 }
 
 // process is a running child.
@@ -97,6 +97,7 @@ func (s *spawner) start(ctx context.Context) (*process, error) {
 	}
 	p.in = in
 	p.link = newLink(out, in, 0)
+	p.reuse = true
 	started := make(chan error)
 	go func() {
 		runtime.LockOSThread()
@@ -125,45 +126,69 @@ func (p *process) wait() error {
 	return p.cmd.Wait()
 }
 
-// errOutput means that a child sent more than it may.
-var errOutput = errors.New("the objects add up to more than the limit")
+var (
+	// errOutput means that a child sent more than it may.
+	errOutput = errors.New("the objects add up to more than the limit")
+	// errTaken ends a talk because of what the child sent.
+	errTaken = errors.New("an object was not accepted")
+)
 
-// converse answers the child until it is done. A verdict is the child's word
-// on the content; an error means that the talk broke off.
-func converse(p *process, files *reader, order request) (objects []object, verdict, err error) {
+// converse answers the child until it is done. A verdict is about the
+// content, the child's word or that of take; an error means that the talk
+// broke off. What take is given is only valid until it returns.
+func converse(p *process, files *reader, order request, take func(object) error) (verdict, err error) {
 	body, err := json.Marshal(order)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if err := errors.Join(p.send(frameRequest, body), p.flush()); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	// A child sends frames of objects, of names and of errors; all fit here.
 	p.limit = order.Limits.Output + maxRequest
-	left := order.Limits.Output
+	objects := &intake{left: order.Limits.Output, room: order.Limits.Objects, take: take}
 	for {
 		f, err := p.receive()
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		switch {
 		case f.kind == frameLook && len(f.fields) == 1:
 			if err := p.answer(files.look(string(f.fields[0]))); err != nil {
-				return nil, nil, err
+				return nil, err
 			}
 		case f.kind == frameObject && len(f.fields) == 2:
-			if left -= int64(len(f.fields[1])); left < 0 || len(objects) >= order.Limits.Objects {
-				return nil, nil, errOutput
+			if verdict, err := objects.accept(object{origin: string(f.fields[0]), json: f.fields[1]}); err != nil {
+				return verdict, err
 			}
-			objects = append(objects, object{origin: string(f.fields[0]), json: f.fields[1]})
 		case f.kind == frameFailure && len(f.fields) == 2:
-			return nil, reconciler.Terminal(string(f.fields[0]), errors.New(flat(string(f.fields[1])))), nil
+			return reconciler.Terminal(string(f.fields[0]), errors.New(flat(string(f.fields[1])))), nil
 		case f.kind == frameDone:
-			return objects, nil, nil
+			return nil, nil
 		default:
-			return nil, nil, errFrame
+			return nil, errFrame
 		}
 	}
+}
+
+// intake bounds what a child sends, whatever it was told.
+type intake struct {
+	// left is how many bytes may come, room how many objects.
+	left int64
+	room int
+	take func(object) error
+}
+
+func (i *intake) accept(o object) (verdict, err error) {
+	i.left -= int64(len(o.json))
+	i.room--
+	if i.left < 0 || i.room < 0 {
+		return nil, errOutput
+	}
+	if err := i.take(o); err != nil {
+		return err, errTaken
+	}
+	return nil, nil
 }
 
 func (p *process) answer(e entry) error {

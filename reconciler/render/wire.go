@@ -38,6 +38,10 @@ type link struct {
 	out *bufio.Writer
 	// limit is the largest frame accepted, in bytes.
 	limit int64
+	// reuse lets each frame be read into the memory of the one before, which
+	// must not be used any more then.
+	reuse   bool
+	scratch []byte
 }
 
 func newLink(in io.Reader, out io.Writer, limit int64) *link {
@@ -69,6 +73,20 @@ func (l *link) send(kind byte, fields ...[]byte) error {
 
 func (l *link) flush() error { return l.out.Flush() }
 
+// maxScratch is the largest memory kept for the next frame, in bytes.
+const maxScratch = 1 << 20
+
+// room gives memory for a frame.
+func (l *link) room(size int64) []byte {
+	if !l.reuse || size > maxScratch {
+		return make([]byte, size)
+	}
+	if int64(cap(l.scratch)) < size {
+		l.scratch = make([]byte, max(size, 4<<10))
+	}
+	return l.scratch[:size]
+}
+
 // receive reads a frame. io.EOF means that the other end closed in between.
 func (l *link) receive() (frame, error) {
 	var head [4]byte
@@ -79,7 +97,7 @@ func (l *link) receive() (frame, error) {
 	if size < 1 || size > l.limit {
 		return frame{}, fmt.Errorf("frame of %d bytes: %w", size, errFrame)
 	}
-	body := make([]byte, size)
+	body := l.room(size)
 	if _, err := io.ReadFull(l.in, body); err != nil {
 		return frame{}, fmt.Errorf("read frame: %w", err)
 	}
