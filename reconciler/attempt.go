@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/lockstep-gitops/lockstep/reconciler/api/v1alpha1"
@@ -24,6 +25,15 @@ type attempt struct {
 	tree    Tree
 	objects []Object
 	plan    Plan
+	// held is the inventory; digests and kept belong to the objects of this
+	// commit.
+	held    inventory
+	digests map[Ref]string
+	kept    map[Ref]bool
+
+	// unsaved is the status as it was written last, while the one in memory is
+	// ahead of it.
+	unsaved *v1alpha1.ReleaseStatus
 }
 
 // step is a phase and what it does.
@@ -38,11 +48,12 @@ func (a *attempt) steps() []step {
 	return []step{
 		{PhaseFetch, a.fetch},
 		{PhaseRender, a.render},
-		{PhasePlan, a.makePlan},
+		{PhasePlan, a.planned},
 		{PhaseFoundation, a.foundation},
 		{PhaseMigrate, a.migrate},
 		{PhaseRollout, a.rollout},
 		{PhaseVerify, a.verify},
+		{PhasePrune, a.prune},
 	}
 }
 
@@ -61,7 +72,7 @@ func (a *attempt) start(ctx context.Context) error {
 func (a *attempt) run(ctx context.Context) (Next, error) {
 	log := a.Log.With("namespace", a.release.Namespace, "release", a.release.Name, "revision", a.revision, "attempt", a.release.Status.Attempt)
 	for _, step := range a.steps() {
-		if err := a.save(ctx, a.release, func(release *v1alpha1.Release) { enter(release, step.phase) }); err != nil {
+		if err := a.enter(ctx, step.phase); err != nil {
 			return Next{}, err
 		}
 		a.boundary(step.phase, false)
@@ -76,6 +87,56 @@ func (a *attempt) run(ctx context.Context) (Next, error) {
 		}
 	}
 	return a.settled(ctx)
+}
+
+// enter records that a phase begins. The status is written when the phase has
+// something to do that takes time; else the next write tells.
+func (a *attempt) enter(ctx context.Context, phase Phase) error {
+	if a.takesTime(phase) {
+		return a.save(ctx, a.release, func(release *v1alpha1.Release) { enter(release, phase) })
+	}
+	a.aheadOfStatus()
+	enter(a.release, phase)
+	return nil
+}
+
+// aheadOfStatus notes what is written, before the status in memory changes.
+func (a *attempt) aheadOfStatus() {
+	if a.unsaved == nil {
+		a.unsaved = a.release.Status.DeepCopy()
+	}
+}
+
+func (a *attempt) takesTime(phase Phase) bool {
+	changing := func(changes []Change) bool {
+		return slices.ContainsFunc(changes, func(change Change) bool { return change.Action != ActionUnchanged })
+	}
+	switch phase {
+	case PhaseFoundation:
+		return changing(a.plan.Foundation)
+	case PhaseMigrate:
+		return len(a.plan.Sets)+len(a.plan.Migrate) > 0
+	case PhaseRollout:
+		return changing(a.plan.Workload)
+	case PhaseVerify:
+		return len(a.release.Spec.Verify.HTTP)+len(a.plan.Verify) > 0
+	default:
+		return false
+	}
+}
+
+// save writes the status when a change, or a phase that was not written yet,
+// makes a difference.
+func (a *attempt) save(ctx context.Context, release *v1alpha1.Release, change func(*v1alpha1.Release)) error {
+	before := a.unsaved
+	if before == nil {
+		before = release.Status.DeepCopy()
+	}
+	if err := a.saveSince(ctx, release, before, change); err != nil {
+		return err
+	}
+	a.unsaved = nil
+	return nil
 }
 
 func (a *attempt) boundary(phase Phase, after bool) {
@@ -170,6 +231,9 @@ func (a *attempt) wait(ctx context.Context, await func(context.Context) error) e
 			return Terminalf(ReasonTimeout, "not done after %s: %w", a.release.Spec.Rollout.Timeout.Duration, err)
 		case a.moved(ctx):
 			return ErrSuperseded
+		}
+		if err := a.save(ctx, a.release, func(*v1alpha1.Release) {}); err != nil {
+			return err
 		}
 	}
 }

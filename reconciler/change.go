@@ -78,6 +78,14 @@ const (
 	ActionRefuse Action = "refuse"
 )
 
+// Annotations on objects that say how Lockstep treats them.
+const (
+	// PruneAnnotation with the value never keeps an object that left the commit.
+	PruneAnnotation = "lockstep.dev/prune"
+	// DriftAnnotation is correct, report or ignore.
+	DriftAnnotation = "lockstep.dev/drift"
+)
+
 // Change is what an attempt does about one object.
 type Change struct {
 	// Object as rendered. It holds no object for ActionDelete and ActionKeep.
@@ -89,6 +97,8 @@ type Change struct {
 	Reason string `json:"reason,omitempty"`
 	// Fields that would change, in the order of their paths.
 	Fields []FieldChange `json:"fields,omitempty"`
+	// Manager that set one of the fields in the cluster, where it was not us.
+	Manager string `json:"manager,omitempty"`
 	// Foreign are fields of the live object that the commit does not set and
 	// that a person or a program set by themselves.
 	Foreign []ForeignField `json:"foreign,omitempty"`

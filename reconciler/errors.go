@@ -63,3 +63,7 @@ func ReasonOf(err error, otherwise string) string {
 
 // ErrSuperseded ends a wait because the branch moved on.
 var ErrSuperseded = errors.New("the branch moved while this revision was being delivered")
+
+// ErrRecordMissing says that a record is gone, or is not as it was written. It
+// is no verdict: what a record holds can be found out again.
+var ErrRecordMissing = errors.New("the record is gone or damaged")

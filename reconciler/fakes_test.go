@@ -2,8 +2,10 @@ package reconciler_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"testing/fstest"
@@ -27,6 +29,7 @@ type world struct {
 	asked    reconciler.Repository
 	signedBy string
 	values   map[string]map[string]string
+	files    map[string]string
 	objects  []reconciler.Object
 	rendered error
 	set      reconciler.MigrationSet
@@ -45,8 +48,24 @@ type world struct {
 	// cut is called at each boundary.
 	cut func(phase reconciler.Phase, after bool)
 
+	// differs are the changes that Compare finds, by kind and name; compared is
+	// what it was asked about.
+	differs   map[string]reconciler.Change
+	compared  []string
+	ignored   []string
+	stays     map[string]bool
+	deleteErr error
+	records   map[string][]byte
+	watched   []reconciler.Entry
+	moved     []reconciler.Ref
+	blind     bool
+	corrected int
+	leaving   bool
+	trouble   error
+
 	trace []string
 	saved *v1alpha1.Release
+	saves int
 }
 
 func (w *world) note(format string, args ...any) {
@@ -57,7 +76,7 @@ func (w *world) note(format string, args ...any) {
 func (w *world) writes() []string {
 	var out []string
 	for _, line := range w.trace {
-		if strings.HasPrefix(line, "apply ") || strings.HasPrefix(line, "job ") {
+		if strings.HasPrefix(line, "apply ") || strings.HasPrefix(line, "delete ") || strings.HasPrefix(line, "job ") {
 			out = append(out, line)
 		}
 	}
@@ -137,7 +156,11 @@ func (s source) Resolve(_ context.Context, repo reconciler.Repository) (reconcil
 }
 
 func (s source) Fetch(context.Context, reconciler.Repository, reconciler.Tip) (reconciler.Tree, error) {
-	return fstest.MapFS{}, nil
+	tree := fstest.MapFS{}
+	for name, content := range s.w.files {
+		tree[name] = &fstest.MapFile{Data: []byte(content)}
+	}
+	return tree, nil
 }
 
 func (s source) Verify(_ reconciler.Tree, _ reconciler.Repository, _ reconciler.Tip, keys reconciler.Secret) (string, error) {
@@ -183,9 +206,31 @@ func (c clusterFake) SaveStatus(_ context.Context, release *v1alpha1.Release) er
 	if c.w.saveErr != nil {
 		return c.w.saveErr
 	}
+	c.w.saves++
 	c.w.saved = release.DeepCopy()
 	return nil
 }
+
+func (c clusterFake) SetFinalizer(_ context.Context, release *v1alpha1.Release, set bool) error {
+	c.w.note("finalizer %v", set)
+	release.Finalizers = nil
+	if set {
+		release.Finalizers = []string{reconciler.Finalizer}
+	}
+	return nil
+}
+
+func (c clusterFake) NamespaceLeaving(context.Context, string) (bool, error) { return c.w.leaving, nil }
+
+func (c clusterFake) Watch(_ *v1alpha1.Release, entries []reconciler.Entry) { c.w.watched = entries }
+
+func (c clusterFake) Moved(types.NamespacedName) ([]reconciler.Ref, bool) {
+	return c.w.moved, !c.w.blind
+}
+
+func (c clusterFake) Trouble(types.NamespacedName) error { return c.w.trouble }
+
+func (c clusterFake) Unwatch(types.NamespacedName) { c.w.watched = nil }
 
 func (c clusterFake) Event(_ *v1alpha1.Release, warning bool, reason, _ string) {
 	c.w.note("event %s warning=%v", reason, warning)
@@ -207,13 +252,82 @@ func (t tenantFake) Values(_ context.Context, kind, name string) (map[string]str
 	return values, ok, nil
 }
 
-func (t tenantFake) DryRun(context.Context, []reconciler.Object) error { return t.w.dryRun }
+func (t tenantFake) Ref(object reconciler.Object) (reconciler.Ref, error) {
+	return refOf(object), nil
+}
 
-func (t tenantFake) Apply(_ context.Context, objects []reconciler.Object) error {
-	for _, object := range objects {
-		t.w.note("apply %s %s", object.GetKind(), object.GetName())
+func refOf(object reconciler.Object) reconciler.Ref {
+	gvk := object.GroupVersionKind()
+	return reconciler.Ref{Group: gvk.Group, Version: gvk.Version, Kind: gvk.Kind, Namespace: "unity", Name: object.GetName()}
+}
+
+// Compare takes every object for a new one, unless live says otherwise.
+func (t tenantFake) Compare(_ context.Context, objects []reconciler.Object) ([]reconciler.Change, error) {
+	changes := make([]reconciler.Change, len(objects))
+	for i, object := range objects {
+		ref := refOf(object)
+		t.w.ignored = object.Ignore
+		t.w.compared = append(t.w.compared, ref.Kind+" "+ref.Name)
+		changes[i] = reconciler.Change{Object: object, Ref: ref, Origin: object.Origin, Action: reconciler.ActionCreate}
+		if change, ok := t.w.differs[ref.Kind+" "+ref.Name]; ok {
+			change.Object, change.Ref, change.Origin = object, ref, object.Origin
+			changes[i] = change
+		}
 	}
-	return t.w.applyErr
+	return changes, t.w.dryRun
+}
+
+func (t tenantFake) Write(_ context.Context, changes []reconciler.Change) ([]reconciler.Entry, error) {
+	var entries []reconciler.Entry
+	for _, change := range changes {
+		uid := "uid-" + change.Ref.Name
+		if change.Action != reconciler.ActionUnchanged {
+			t.w.note("apply %s %s", change.Object.GetKind(), change.Object.GetName())
+		}
+		entries = append(entries, reconciler.Entry{Ref: change.Ref, UID: uid, Token: "t1", ResourceVersion: "1"})
+	}
+	return entries, t.w.applyErr
+}
+
+func (t tenantFake) Delete(_ context.Context, entries []reconciler.Entry) ([]reconciler.Ref, error) {
+	var gone []reconciler.Ref
+	for _, entry := range entries {
+		t.w.note("delete %s %s", entry.Kind, entry.Name)
+		if !t.w.stays[entry.Kind+" "+entry.Name] {
+			gone = append(gone, entry.Ref)
+		}
+	}
+	if len(gone) < len(entries) && t.w.deleteErr == nil {
+		return gone, reconciler.Transientf(reconciler.ReasonTerminating, "it waits for its finalizers")
+	}
+	return gone, t.w.deleteErr
+}
+
+func (t tenantFake) Claim(_ context.Context, ref reconciler.Ref) error {
+	t.w.note("claim %s %s", ref.Kind, ref.Name)
+	return nil
+}
+
+func (t tenantFake) SaveRecord(_ context.Context, _ *v1alpha1.Release, name string, content []byte) (string, error) {
+	pointer := fmt.Sprintf("%s/%x", name, sha256.Sum256(content))
+	if t.w.records == nil {
+		t.w.records = map[string][]byte{}
+	}
+	t.w.records[pointer] = content
+	return pointer, nil
+}
+
+func (t tenantFake) LoadRecord(_ context.Context, _ *v1alpha1.Release, pointer string) ([]byte, error) {
+	content, ok := t.w.records[pointer]
+	if !ok {
+		return nil, reconciler.ErrRecordMissing
+	}
+	return content, nil
+}
+
+func (t tenantFake) DropRecords(_ context.Context, _ *v1alpha1.Release, keep []string) error {
+	maps.DeleteFunc(t.w.records, func(pointer string, _ []byte) bool { return !slices.Contains(keep, pointer) })
+	return nil
 }
 
 func (t tenantFake) Await(ctx context.Context, objects []reconciler.Object) error {
@@ -259,6 +373,7 @@ func (r recorder) Attempt(_ types.NamespacedName, outcome reconciler.Outcome, _ 
 }
 func (r recorder) Migration(types.NamespacedName, string, time.Duration) {}
 func (r recorder) Objects(types.NamespacedName, map[string]int)          {}
+func (r recorder) Corrected(types.NamespacedName)                        { r.w.corrected++ }
 func (r recorder) Observe(*v1alpha1.Release)                             {}
 func (r recorder) Forget(types.NamespacedName)                           {}
 func condition(release *v1alpha1.Release, kind string) metav1.Condition {

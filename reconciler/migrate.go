@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -278,12 +279,13 @@ func databaseAfter(release *v1alpha1.Release, run MigrationRun, report Migration
 }
 
 // runMigrationJob runs a Job that the overlay brings, once for each content.
-func (a *attempt) runMigrationJob(ctx context.Context, object Object) error {
+func (a *attempt) runMigrationJob(ctx context.Context, change Change) error {
+	object := change.Object
 	digest := object.GetLabels()[DigestLabel]
 	if ledgerHas(a.release, "", digest) {
 		return nil
 	}
-	job, failure := a.runJob(ctx, object)
+	job, failure := a.runJob(ctx, change)
 	if job.Phase != JobComplete && job.Phase != JobFailed {
 		return failure
 	}
@@ -299,9 +301,16 @@ func (a *attempt) runMigrationJob(ctx context.Context, object Object) error {
 }
 
 // runJob applies a Job of the overlay and waits for its end.
-func (a *attempt) runJob(ctx context.Context, object Object) (JobState, error) {
-	if err := a.tenant.Apply(ctx, []Object{object}); err != nil {
+func (a *attempt) runJob(ctx context.Context, change Change) (JobState, error) {
+	object := change.Object
+	entries, err := a.tenant.Write(ctx, []Change{change})
+	if err != nil {
 		return JobState{}, err
+	}
+	if !slices.ContainsFunc(a.plan.Migrate, func(other Change) bool { return other.Ref.Same(change.Ref) }) {
+		for _, entry := range entries {
+			a.note(entry)
+		}
 	}
 	namespace := object.GetNamespace()
 	if namespace == "" {

@@ -37,7 +37,7 @@ func TestANewCommitGoesThroughAllPhasesInOrder(t *testing.T) {
 		"apply ConfigMap settings", "apply StatefulSet postgres", "Foundation succeeded",
 		"read secret db", "job start", "event Migrated warning=false", "Migrate succeeded",
 		"apply Deployment backend", "Rollout succeeded",
-		"Verify succeeded",
+		"Verify succeeded", "Prune succeeded",
 		"attempt succeeded", "event Settled warning=false",
 	})
 	assert.Equal(t, next, reconciler.Next{After: 30 * time.Second})

@@ -21,6 +21,8 @@ const (
 	PhaseRollout Phase = "Rollout"
 	// PhaseVerify asks the new workload what it was rolled out for.
 	PhaseVerify Phase = "Verify"
+	// PhasePrune deletes what left the commit.
+	PhasePrune Phase = "Prune"
 	// PhaseSettled is the good end of an attempt.
 	PhaseSettled Phase = "Settled"
 	// PhaseHeld is the bad end of an attempt.

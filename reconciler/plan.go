@@ -19,27 +19,55 @@ const StageAnnotation = "lockstep.dev/stage"
 // DigestLabel on a Job is the digest of what it runs.
 const DigestLabel = "lockstep.dev/digest"
 
-// Plan is what an attempt is going to apply, by stage, each in its order.
-type Plan struct {
+// Stages are the objects of a commit by stage, each in its order.
+type Stages struct {
 	Foundation []Object
 	Migrate    []Object
 	Workload   []Object
 	Verify     []Object
+}
+
+// Objects are those of all stages in the order in which they are applied.
+func (s Stages) Objects() []Object {
+	return slices.Concat(s.Foundation, s.Migrate, s.Workload, s.Verify)
+}
+
+// Plan is what an attempt is going to do.
+type Plan struct {
+	Foundation []Change
+	Migrate    []Change
+	Workload   []Change
+	Verify     []Change
+	// Prune are the objects that left the commit.
+	Prune []Change
 	// Sets are the migrations of the commit by the name of their database.
 	Sets map[string]MigrationSet
 }
 
-// Objects are those of all stages in the order in which they are applied.
-func (p Plan) Objects() []Object {
-	return slices.Concat(p.Foundation, p.Migrate, p.Workload, p.Verify)
+// newPlan sorts the changes of all objects of the stages back into them.
+func newPlan(stages Stages, changes []Change) Plan {
+	cut := func(n int) []Change {
+		part := changes[:n:n]
+		changes = changes[n:]
+		return part
+	}
+	return Plan{
+		Foundation: cut(len(stages.Foundation)), Migrate: cut(len(stages.Migrate)),
+		Workload: cut(len(stages.Workload)), Verify: cut(len(stages.Verify)),
+	}
+}
+
+// Changes are those of all stages in the order in which they are made.
+func (p Plan) Changes() []Change {
+	return slices.Concat(p.Foundation, p.Migrate, p.Workload, p.Verify, p.Prune)
 }
 
 // makeStages sorts objects into stages. Jobs get a name that ends in the
 // digest of what they run: the template of a Job cannot be changed (A7), and
 // a Job whose content did not change must not run again (J7). Jobs of the
 // stage verify also carry the revision, since they prove each one anew.
-func makeStages(objects []Object, revision string) (Plan, error) {
-	var plan Plan
+func makeStages(objects []Object, revision string) (Stages, error) {
+	var stages Stages
 	var errs []error
 	for _, object := range objects {
 		stage, err := stageOf(object.Unstructured)
@@ -58,26 +86,26 @@ func makeStages(objects []Object, revision string) (Plan, error) {
 				continue
 			}
 		}
-		plan.add(stage, object)
+		stages.add(stage, object)
 	}
 	if err := errors.Join(errs...); err != nil {
-		return Plan{}, Terminal("StageInvalid", err)
+		return Stages{}, Terminal("StageInvalid", err)
 	}
-	slices.SortStableFunc(plan.Foundation, byKind)
-	slices.SortStableFunc(plan.Workload, byKind)
-	return plan, nil
+	slices.SortStableFunc(stages.Foundation, byKind)
+	slices.SortStableFunc(stages.Workload, byKind)
+	return stages, nil
 }
 
-func (p *Plan) add(stage Stage, object Object) {
+func (s *Stages) add(stage Stage, object Object) {
 	switch stage {
 	case StageFoundation:
-		p.Foundation = append(p.Foundation, object)
+		s.Foundation = append(s.Foundation, object)
 	case StageMigrate:
-		p.Migrate = append(p.Migrate, object)
+		s.Migrate = append(s.Migrate, object)
 	case StageWorkload:
-		p.Workload = append(p.Workload, object)
+		s.Workload = append(s.Workload, object)
 	case StageVerify:
-		p.Verify = append(p.Verify, object)
+		s.Verify = append(s.Verify, object)
 	}
 }
 

@@ -74,12 +74,16 @@ type Object struct {
 	*unstructured.Unstructured
 	// Origin is the file in the commit, or empty when it cannot be known.
 	Origin string
+	// Ignore are JSON pointers of fields that keep the value they have in the
+	// cluster.
+	Ignore []string
 }
 
 // Renderer turns an overlay into objects.
 type Renderer interface {
 	// Render builds the kustomization in the folder path of the tree. It
-	// reads nothing else and writes nothing.
+	// reads nothing else and writes nothing. The objects are shared with later
+	// renders and must not be changed.
 	Render(ctx context.Context, tree Tree, path string) ([]Object, error)
 	// Decrypt shows a tree in which files encrypted with SOPS are read as
 	// plaintext. Keys are the data of a Secret.
@@ -182,11 +186,29 @@ type Tenant interface {
 	// Values reads the data of a ConfigMap or a Secret of the namespace of the
 	// Release as text. Found is false when there is none of that name.
 	Values(ctx context.Context, kind, name string) (values map[string]string, found bool, err error)
-	// DryRun asks the API server whether it would take all objects. What
-	// depends on a Namespace or a CRD among the same objects is passed over.
-	DryRun(ctx context.Context, objects []Object) error
-	// Apply server-side-applies the objects in the order given.
-	Apply(ctx context.Context, objects []Object) error
+	// Ref names an object with the namespace that it will have. It is an error
+	// when its kind is not known yet.
+	Ref(object Object) (Ref, error)
+	// Compare asks the API server what applying each object would do. One that
+	// it refuses is a change too; an error means that it could not be asked.
+	Compare(ctx context.Context, objects []Object) ([]Change, error)
+	// Write server-side-applies what changes, in the order given where order
+	// matters, and returns an entry for every change that is in the cluster
+	// now, those that were unchanged included; with an error, for those that
+	// were done before it.
+	Write(ctx context.Context, changes []Change) ([]Entry, error)
+	// Delete removes objects and returns those that are gone, or are not ours
+	// any more. One that is held by a finalizer is not waited for.
+	Delete(ctx context.Context, entries []Entry) (gone []Ref, err error)
+	// Claim asks the Release that delivers an object to hand it over.
+	Claim(ctx context.Context, ref Ref) error
+	// SaveRecord keeps content beside the Release and returns what finds it.
+	SaveRecord(ctx context.Context, owner *v1alpha1.Release, name string, content []byte) (pointer string, err error)
+	// LoadRecord reads a record. The error is ErrRecordMissing when it is gone
+	// or damaged.
+	LoadRecord(ctx context.Context, owner *v1alpha1.Release, pointer string) ([]byte, error)
+	// DropRecords deletes all records of the Release but those to keep.
+	DropRecords(ctx context.Context, owner *v1alpha1.Release, keep []string) error
 	// Await watches the objects until all are done. It returns an error that
 	// says what is not, when the context ends first or one is stuck.
 	Await(ctx context.Context, objects []Object) error
@@ -204,6 +226,20 @@ type Cluster interface {
 	As(release *v1alpha1.Release) (Tenant, error)
 	// SaveStatus writes the status of a Release and refreshes the given one.
 	SaveStatus(ctx context.Context, release *v1alpha1.Release) error
+	// SetFinalizer puts our finalizer on a Release or takes it off.
+	SetFinalizer(ctx context.Context, release *v1alpha1.Release, set bool) error
+	// NamespaceLeaving tells whether a namespace is being deleted, or gone.
+	NamespaceLeaving(ctx context.Context, namespace string) (bool, error)
+	// Watch keeps an eye on the entries of a Release, and on nothing else. It
+	// replaces what was watched for it before.
+	Watch(release *v1alpha1.Release, entries []Entry)
+	// Moved lists the entries that are not as they were applied. Synced is
+	// false until all of them have been seen.
+	Moved(release types.NamespacedName) (moved []Ref, synced bool)
+	// Trouble says why entries cannot be watched, nil when they are.
+	Trouble(release types.NamespacedName) error
+	// Unwatch ends Watch.
+	Unwatch(release types.NamespacedName)
 	// Event tells those who watch the Release.
 	Event(release *v1alpha1.Release, warning bool, reason, message string)
 }
@@ -226,6 +262,8 @@ type Recorder interface {
 	Migration(release types.NamespacedName, database string, took time.Duration)
 	// Objects is called when the objects of a revision are known.
 	Objects(release types.NamespacedName, kinds map[string]int)
+	// Corrected is called when drift of an object was put back.
+	Corrected(release types.NamespacedName)
 	// Observe is called with each new state of a Release.
 	Observe(release *v1alpha1.Release)
 	// Forget drops all series of a Release that is gone.

@@ -27,6 +27,8 @@ type Reconciler struct {
 	Boundary func(phase Phase, after bool)
 
 	credentials credentialCache
+	inventories inventories
+	fights      fights
 }
 
 // Next says when a Release wants to be looked at again.
@@ -44,12 +46,22 @@ type Next struct {
 func (r *Reconciler) Reconcile(ctx context.Context, release *v1alpha1.Release) (Next, error) {
 	interval := Next{After: release.Spec.Source.Interval.Duration}
 	r.Recorder.Observe(release)
+	if release.DeletionTimestamp != nil {
+		return r.deleted(ctx, release)
+	}
+	if err := r.holdForDeletion(ctx, release); err != nil {
+		return interval, err
+	}
 	if release.Spec.Suspend {
 		return interval, r.save(ctx, release, suspend)
 	}
 	tenant, err := r.Cluster.As(release)
 	if err != nil {
 		return interval, r.unreachable(ctx, release, err)
+	}
+	if err := r.drift(ctx, release, tenant); err != nil && ctx.Err() == nil {
+		interval.Retry = true
+		r.Log.WarnContext(ctx, "drift not looked at", "namespace", release.Namespace, "release", release.Name, "error", err)
 	}
 	repo, tip, err := r.tip(ctx, release, tenant)
 	if ctx.Err() != nil {
@@ -128,6 +140,9 @@ func requestedAt(release *v1alpha1.Release) string {
 // Forget drops what is kept in memory for a Release that is gone.
 func (r *Reconciler) Forget(key types.NamespacedName) {
 	r.credentials.forgetKey(key)
+	r.inventories.forget(key)
+	r.fights.forget(key)
+	r.Cluster.Unwatch(key)
 	r.Recorder.Forget(key)
 }
 
@@ -144,7 +159,11 @@ func (r *Reconciler) unreachable(ctx context.Context, release *v1alpha1.Release,
 
 // save changes the status and writes it when that made a difference.
 func (r *Reconciler) save(ctx context.Context, release *v1alpha1.Release, change func(*v1alpha1.Release)) error {
-	before := release.Status.DeepCopy()
+	return r.saveSince(ctx, release, release.Status.DeepCopy(), change)
+}
+
+// saveSince writes the status when it is not as it was before any more.
+func (r *Reconciler) saveSince(ctx context.Context, release *v1alpha1.Release, before *v1alpha1.ReleaseStatus, change func(*v1alpha1.Release)) error {
 	change(release)
 	if equalStatus(before, &release.Status) {
 		return nil

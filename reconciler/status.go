@@ -117,6 +117,7 @@ func settle(release *v1alpha1.Release, revision string) {
 	status.PhaseStartedAt = &now
 	status.LastGoodRevision = revision
 	status.LastGoodTime = &now
+	putDrift(release, nil)
 	dropCondition(release, v1alpha1.ConditionReconciling)
 	dropCondition(release, v1alpha1.ConditionStalled)
 	setCondition(release, v1alpha1.ConditionReady, metav1.ConditionTrue, ReasonSettled, "delivered "+revision)
@@ -135,6 +136,47 @@ func hold(release *v1alpha1.Release, revision string, phase Phase, err error) {
 	setCondition(release, v1alpha1.ConditionReady, metav1.ConditionFalse, reason, message)
 	setCondition(release, v1alpha1.ConditionStalled, metav1.ConditionTrue, reason,
 		message+"; not tried again until the branch or the Release changes")
+}
+
+// putDrift lists what differs from the commit and is not put back.
+func putDrift(release *v1alpha1.Release, listed []v1alpha1.DriftedObject) {
+	if len(listed) == 0 {
+		release.Status.Drift = nil
+		dropCondition(release, v1alpha1.ConditionDrifted)
+		return
+	}
+	reason := listed[0].Reason
+	if fight := slices.IndexFunc(listed, func(d v1alpha1.DriftedObject) bool { return d.Reason == DriftFought }); fight >= 0 {
+		reason = DriftFought
+	}
+	var names []string
+	for _, object := range listed {
+		name := object.Object
+		if object.Manager != "" {
+			name += " (by " + object.Manager + ")"
+		}
+		if object.Message != "" {
+			name += " (" + object.Message + ")"
+		}
+		names = append(names, name)
+	}
+	release.Status.Drift = listed[:min(len(listed), maxDrift)]
+	setCondition(release, v1alpha1.ConditionDrifted, metav1.ConditionTrue, reason,
+		fmt.Sprintf("%d objects differ from the commit and are not put back: %s", len(listed), strings.Join(names, ", ")))
+}
+
+// driftUnknown tells that objects cannot be watched: what others change there
+// is found by the next attempt only.
+func driftUnknown(release *v1alpha1.Release, err error) {
+	setCondition(release, v1alpha1.ConditionDrifted, metav1.ConditionUnknown, ReasonOf(err, "WatchFailed"), err.Error())
+}
+
+// driftKnown ends driftUnknown.
+func driftKnown(release *v1alpha1.Release, synced bool) {
+	unknown := meta.IsStatusConditionPresentAndEqual(release.Status.Conditions, v1alpha1.ConditionDrifted, metav1.ConditionUnknown)
+	if synced && unknown {
+		putDrift(release, release.Status.Drift)
+	}
 }
 
 // retry marks a failure that may pass by itself.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/lockstep-gitops/lockstep/reconciler/api/v1alpha1"
@@ -98,13 +99,49 @@ func (a *attempt) substituted(ctx context.Context, objects []Object) ([]Object, 
 }
 
 // makePlan finds out all that can be known before the first write: the
-// stages, the migrations, and whether the API server would take each object.
+// stages, the migrations, what applying each object would do, and what would
+// be deleted.
 func (a *attempt) makePlan(ctx context.Context) error {
-	plan, err := makeStages(a.objects, a.revision)
+	stages, err := makeStages(a.objects, a.revision)
 	if err != nil {
 		return err
 	}
-	plan.Sets = map[string]MigrationSet{}
+	sets, err := a.readMigrations()
+	if err != nil {
+		return err
+	}
+	if a.held, err = a.inventoryOf(ctx, a.release, a.tenant); err != nil {
+		return err
+	}
+	changes, err := a.compare(ctx, stages.Objects())
+	if err != nil {
+		return err
+	}
+	for _, change := range changes {
+		for _, warning := range change.Warnings {
+			a.Log.WarnContext(ctx, "the API server warns", "namespace", a.release.Namespace, "release", a.release.Name, "object", change.Ref, "warning", warning)
+		}
+	}
+	a.plan = newPlan(stages, changes)
+	a.plan.Sets = sets
+	a.kept = keptRefs(changes)
+	return a.planDeletions(changes)
+}
+
+func (a *attempt) planDeletions(changes []Change) error {
+	if prune := a.release.Spec.Prune; prune != nil && !*prune {
+		return nil
+	}
+	allowed, err := allowedPrune(a.tree, a.release.Spec.Source.Path)
+	if err != nil {
+		return err
+	}
+	a.plan.Prune, err = planPrune(a.held, changes, allowed)
+	return err
+}
+
+func (a *attempt) readMigrations() (map[string]MigrationSet, error) {
+	sets := map[string]MigrationSet{}
 	var errs []error
 	for _, database := range a.release.Spec.Databases {
 		if database.Migrations == nil {
@@ -115,13 +152,30 @@ func (a *attempt) makePlan(ctx context.Context) error {
 			errs = append(errs, fmt.Errorf("database %s: %w", database.Name, err))
 			continue
 		}
-		plan.Sets[database.Name] = set
+		sets[database.Name] = set
 	}
-	if err := errors.Join(errs...); err != nil {
+	return sets, errors.Join(errs...)
+}
+
+// planned is makePlan with what it leaves in the cluster: claims on what
+// another Release still delivers, and the names of what is going to be made.
+func (a *attempt) planned(ctx context.Context) error {
+	if err := a.makePlan(ctx); err != nil {
 		return err
 	}
-	a.plan = plan
-	return a.tenant.DryRun(ctx, plan.Objects())
+	if err := refusals(a.plan.Changes()); err != nil {
+		return errors.Join(err, a.claim(ctx, a.plan.Changes()))
+	}
+	if a.intend(inInventory(a.plan)) {
+		return a.recordInventory(ctx, 0)
+	}
+	return nil
+}
+
+// inInventory are the changes that the inventory keeps. Jobs that migrate are
+// left out: they are the evidence of what ran, and go with the Release.
+func inInventory(plan Plan) []Change {
+	return slices.Concat(plan.Foundation, plan.Workload, plan.Verify)
 }
 
 func (a *attempt) foundation(ctx context.Context) error {
@@ -132,9 +186,13 @@ func (a *attempt) rollout(ctx context.Context) error {
 	return a.applyAndAwait(ctx, a.plan.Workload)
 }
 
-func (a *attempt) applyAndAwait(ctx context.Context, objects []Object) error {
-	if err := a.tenant.Apply(ctx, objects); err != nil {
+func (a *attempt) applyAndAwait(ctx context.Context, changes []Change) error {
+	if err := a.write(ctx, changes); err != nil {
 		return err
+	}
+	objects := make([]Object, len(changes))
+	for i, change := range changes {
+		objects[i] = change.Object
 	}
 	return a.wait(ctx, func(ctx context.Context) error { return a.tenant.Await(ctx, objects) })
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/labels"
 )
 
 // config of the daemon.
@@ -17,6 +18,10 @@ type config struct {
 	leaseName      string
 	identity       string
 	workers        int
+	selector       string
+	qps            float32
+	burst          int
+	parallel       int
 	storeDir       string
 	migrateImage   string
 	metricsAddress string
@@ -30,7 +35,11 @@ func (c *config) bind(flags *pflag.FlagSet) {
 	flags.StringVar(&c.namespace, "namespace", "", "namespace of the daemon, where its Lease is")
 	flags.StringVar(&c.leaseName, "lease", "lockstep", "name of the Lease by which one of several replicas leads")
 	flags.StringVar(&c.identity, "identity", "", "name of this process in the Lease; empty for the host name")
-	flags.IntVar(&c.workers, "workers", 10, "how many Releases are worked on at a time")
+	flags.IntVar(&c.workers, "workers", 50, "how many Releases are worked on at a time; most of that time is waiting")
+	flags.StringVar(&c.selector, "watch-selector", "", "label selector of the Releases that this daemon looks after; give each selector its own --lease")
+	flags.Float32Var(&c.qps, "kube-qps", 0, "requests per second to the Kubernetes API for objects of Releases; 0 leaves the bound to the API server")
+	flags.IntVar(&c.burst, "kube-burst", 100, "requests at once above --kube-qps")
+	flags.IntVar(&c.parallel, "parallel", 16, "how many objects of one Release are compared or applied at a time")
 	flags.StringVar(&c.storeDir, "store", "/var/lib/lockstep", "folder for the git objects; may be lost at any time")
 	flags.StringVar(&c.migrateImage, "migrate-image", "", "image of this program, which runs migrations in Jobs")
 	flags.StringVar(&c.metricsAddress, "metrics-address", ":8080", "address of /metrics")
@@ -48,6 +57,15 @@ func (c *config) validate() error {
 		if strings.TrimSpace(flag.value) == "" {
 			errs = append(errs, fmt.Errorf("%s is required", flag.name))
 		}
+	}
+	if _, err := labels.Parse(c.selector); err != nil {
+		errs = append(errs, fmt.Errorf("--watch-selector: %w", err))
+	}
+	if c.qps < 0 || c.burst < 1 {
+		errs = append(errs, fmt.Errorf("--kube-qps is %v and --kube-burst is %d: use 0 or more, and 1 or more", c.qps, c.burst))
+	}
+	if c.parallel < 1 || c.parallel > 256 {
+		errs = append(errs, fmt.Errorf("--parallel is %d: use a number from 1 to 256", c.parallel))
 	}
 	if c.workers < 1 || c.workers > 1000 {
 		errs = append(errs, fmt.Errorf("--workers is %d: use a number from 1 to 1000", c.workers))

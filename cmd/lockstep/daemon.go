@@ -55,8 +55,9 @@ func newDaemon(c config, log *slog.Logger) (*daemon, error) {
 		return nil, fmt.Errorf("reach the cluster: %w", err)
 	}
 	kube.UserAgent = "lockstep/" + version
+	// Status, events and the Lease; what is applied has its own bound.
 	kube.QPS, kube.Burst = 50, 100
-	controller, err := cluster.NewController(kube, log)
+	controller, err := cluster.NewController(kube, c.selector, log)
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +68,8 @@ func newDaemon(c config, log *slog.Logger) (*daemon, error) {
 		return nil, err
 	}
 	d.cluster, err = cluster.New(cluster.Options{
-		Config: kube, Image: c.migrateImage, Log: log, Events: recorder, Saved: controller.Saved,
+		Config: kube, Image: c.migrateImage, Log: log, Events: recorder, Saved: controller.Saved, Moved: controller.Look,
+		QPS: c.qps, Burst: c.burst, Parallel: c.parallel,
 	})
 	if err != nil {
 		return nil, err
@@ -157,7 +159,10 @@ func (d *daemon) lead(ctx context.Context) error {
 	lease := cluster.Lease{Namespace: d.config.namespace, Name: d.config.leaseName, Identity: identity}
 	return cluster.Lead(ctx, d.kube, lease, func(ctx context.Context) error {
 		d.log.InfoContext(ctx, "leading")
-		return d.controller.Work(ctx, d.domain, d.config.workers)
+		group, working := errgroup.WithContext(ctx)
+		group.Go(func() error { return d.cluster.Run(working) })
+		group.Go(func() error { return d.controller.Work(working, d.domain, d.config.workers) })
+		return group.Wait()
 	})
 }
 

@@ -3,6 +3,7 @@ package cluster_test
 import (
 	"context"
 	"testing"
+	"time"
 
 	rbacv1 "k8s.io/api/rbac/v1"
 
@@ -30,7 +31,7 @@ kind: Service
 metadata: {name: bad}
 spec: {ports: [{port: eighty}]}
 `)
-	err := w.tenant.DryRun(t.Context(), []reconciler.Object{configMap(t, "a"), configMap(t, "b"), bad, configMap(t, "c")})
+	err := dryRun(t.Context(), w.tenant, []reconciler.Object{configMap(t, "a"), configMap(t, "b"), bad, configMap(t, "c")})
 	assert.ErrorContains(t, err, "overlay/bad.yaml: Service bad: ")
 	assert.ErrorContains(t, err, "failed to create typed patch object")
 	assert.Assert(t, reconciler.IsTerminal(err))
@@ -59,12 +60,15 @@ spec: {containers: [{name: main, image: i, env: [{name: A, value: x}, {name: A, 
 `)
 	invalid := configMap(t, "invalid")
 	invalid.SetName("Not_A_Name")
-	err := w.tenant.DryRun(t.Context(), []reconciler.Object{configMap(t, "good"), unknown, duplicate, invalid})
+	nameless, slashed := configMap(t, ""), configMap(t, "slashed")
+	slashed.SetName("a/b")
+	err := dryRun(t.Context(), w.tenant, []reconciler.Object{configMap(t, "good"), unknown, duplicate, invalid, nameless, slashed})
 	assert.Assert(t, reconciler.IsTerminal(err))
 	for _, want := range []string{
 		"unknown.yaml: Deployment unknown: ", "spec.replica",
 		"duplicate.yaml: Pod duplicate: ",
 		"invalid.yaml: ConfigMap Not_A_Name: ", "metadata.name",
+		".yaml: ConfigMap : metadata.name is missing", `slashed.yaml: ConfigMap a/b: metadata.name "a/b" may not contain '/'`,
 	} {
 		assert.ErrorContains(t, err, want)
 	}
@@ -109,16 +113,16 @@ func TestNamespaceOfTheSameCommit(t *testing.T) {
 	}
 	removal(t, w.kube.CoreV1().Namespaces().Delete, fresh)
 
-	assert.NilError(t, w.tenant.DryRun(t.Context(), objects))
+	assert.NilError(t, dryRun(t.Context(), w.tenant, objects))
 	_, err := w.kube.CoreV1().Namespaces().Get(t.Context(), fresh, metav1.GetOptions{})
 	assert.Assert(t, apierrors.IsNotFound(err), "a dry run made the namespace: %v", err)
 
-	assert.ErrorContains(t, w.tenant.DryRun(t.Context(), objects[1:]), "not found")
+	assert.ErrorContains(t, dryRun(t.Context(), w.tenant, objects[1:]), "not found")
 	unknown := object(t, "thing.yaml", "{apiVersion: nobody.example/v1, kind: Thing, metadata: {name: one, namespace: "+fresh+"}}")
-	err = w.tenant.DryRun(t.Context(), append(objects[:2:2], unknown))
+	err = dryRun(t.Context(), w.tenant, append(objects[:2:2], unknown))
 	assert.ErrorContains(t, err, "thing.yaml: Thing "+fresh+"/one: the cluster knows no kind Thing", "a new namespace excuses no unknown kind")
 	assert.Assert(t, reconciler.IsTerminal(err))
-	assert.NilError(t, w.tenant.Apply(t.Context(), objects))
+	assert.NilError(t, writeAll(t.Context(), w.tenant, objects))
 	live, err := w.kube.CoreV1().ConfigMaps(fresh).Get(t.Context(), "inside", metav1.GetOptions{})
 	assert.NilError(t, err)
 	assert.DeepEqual(t, live.Data, map[string]string{"a": "1"})
@@ -150,18 +154,18 @@ spec:
 `),
 		object(t, "gadget.yaml", "{apiVersion: "+group+"/v1, kind: Gadget, metadata: {name: one}, size: 3}"),
 	}
-	alone := w.tenant.DryRun(t.Context(), objects[1:])
+	alone := dryRun(t.Context(), w.tenant, objects[1:])
 	assert.ErrorContains(t, alone, "gadget.yaml: Gadget one: the cluster knows no kind Gadget of "+group+"/v1")
 	assert.Assert(t, reconciler.IsTerminal(alone))
 
-	assert.NilError(t, w.tenant.DryRun(t.Context(), objects))
+	assert.NilError(t, dryRun(t.Context(), w.tenant, objects))
 	definitions := w.dynamic.Resource(schema.GroupVersionResource{
 		Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions",
 	})
 	controlplane.Cleanup(t, "definition of gadgets", func(ctx context.Context) error {
 		return definitions.Delete(ctx, "gadgets."+group, metav1.DeleteOptions{})
 	})
-	assert.NilError(t, w.tenant.Apply(t.Context(), objects))
+	assert.NilError(t, writeAll(t.Context(), w.tenant, objects))
 	gadgets := schema.GroupVersionResource{Group: group, Version: "v1", Resource: "gadgets"}
 	gadget, err := w.dynamic.Resource(gadgets).Namespace(w.namespace).Get(t.Context(), "one", metav1.GetOptions{})
 	assert.NilError(t, err)
@@ -175,8 +179,8 @@ func TestKeyTakenOutOfStringDataLeavesTheSecret(t *testing.T) {
 	secret := func(data string) []reconciler.Object {
 		return []reconciler.Object{object(t, "s.yaml", "{apiVersion: v1, kind: Secret, metadata: {name: s}, stringData: "+data+"}")}
 	}
-	assert.NilError(t, w.tenant.Apply(t.Context(), secret("{old: one, kept: two}")))
-	assert.NilError(t, w.tenant.Apply(t.Context(), secret("{kept: three}")))
+	assert.NilError(t, writeAll(t.Context(), w.tenant, secret("{old: one, kept: two}")))
+	assert.NilError(t, writeAll(t.Context(), w.tenant, secret("{kept: three}")))
 	data, err := w.tenant.Secret(t.Context(), "s")
 	assert.NilError(t, err)
 	assert.Equal(t, len(data), 1)
@@ -203,58 +207,99 @@ func TestQuotaIsNotALackOfRights(t *testing.T) {
 		return poll.Success()
 	}, poll.WithTimeout(patience))
 	service := object(t, "svc.yaml", "{apiVersion: v1, kind: Service, metadata: {name: s}, spec: {ports: [{port: 80}]}}")
-	full := w.tenant.Apply(t.Context(), []reconciler.Object{service})
+	full := writeAll(t.Context(), w.tenant, []reconciler.Object{service})
 	assert.ErrorContains(t, full, "exceeded quota: few")
 	assert.Equal(t, reconciler.ReasonOf(full, ""), "QuotaExceeded")
 	assert.Assert(t, !reconciler.IsTerminal(full))
 
 	role := object(t, "role.yaml", "{apiVersion: rbac.authorization.k8s.io/v1, kind: Role, metadata: {name: r}, rules: []}")
-	forbidden := w.tenant.Apply(t.Context(), []reconciler.Object{role})
+	forbidden := writeAll(t.Context(), w.tenant, []reconciler.Object{role})
 	assert.ErrorContains(t, forbidden, "role.yaml: Role r: as ServiceAccount "+w.namespace+"/deployer: ")
 	assert.Equal(t, reconciler.ReasonOf(forbidden, ""), "Forbidden")
 	assert.Assert(t, reconciler.IsTerminal(forbidden))
 }
 
-// TestObjectBeingDeletedIsNotApplied covers A15: the API takes the patch with
-// 200 and the object is gone a moment later.
-func TestObjectBeingDeletedIsNotApplied(t *testing.T) {
+// TestObjectBeingDeletedComesBack covers A15: the API takes the apply of a
+// dying object with 200, and the object is gone a moment later.
+func TestObjectBeingDeletedComesBack(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	objects := []reconciler.Object{configMap(t, "dying")}
-	assert.NilError(t, w.tenant.Apply(t.Context(), objects))
+	w := newFreeWorld(t)
+	before := applyAll(t, w.applier(t), configMap(t, "dying"))
 	mergePatch(t, w.configMaps(), "dying", `{"metadata":{"finalizers":["example.org/hold"]}}`)
 	assert.NilError(t, w.configMaps().Delete(t.Context(), "dying", metav1.DeleteOptions{}))
 
-	err := w.tenant.Apply(t.Context(), objects)
-	assert.Error(t, err, "ConfigMap dying is being deleted; it is applied again when it is gone")
-	assert.Equal(t, reconciler.ReasonOf(err, ""), "ObjectTerminating")
+	changes := compared(t, w.applier(t), configMap(t, "dying"))
+	assert.Equal(t, changes[0].Action, reconciler.ActionApply)
+	assert.Equal(t, changes[0].Reason, "is being deleted")
+	hurried, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	_, err := w.applier(t).Write(hurried, changes)
+	assert.ErrorIs(t, err, context.DeadlineExceeded)
+	assert.ErrorContains(t, err, "dying.yaml: ConfigMap dying is being deleted and not gone yet")
 	assert.Assert(t, !reconciler.IsTerminal(err))
 
+	type written struct {
+		entries []reconciler.Entry
+		err     error
+	}
+	answer := make(chan written, 1)
+	go func() {
+		entries, err := w.applier(t).Write(t.Context(), changes)
+		answer <- written{entries, err}
+	}()
 	mergePatch(t, w.configMaps(), "dying", `{"metadata":{"finalizers":null}}`)
-	assert.NilError(t, w.tenant.Apply(t.Context(), objects))
+	got := <-answer
+	assert.NilError(t, got.err)
 	live, err := w.configMaps().Get(t.Context(), "dying", metav1.GetOptions{})
 	assert.NilError(t, err)
 	assert.Assert(t, live.GetDeletionTimestamp() == nil)
+	assert.Equal(t, got.entries[0].UID, string(live.GetUID()))
+	assert.Assert(t, got.entries[0].UID != before[0].UID)
 }
 
 // TestTenantStaysInItsNamespace shows that the rights are those of the
-// account and not those of the daemon.
+// account and not those of the daemon, whatever is done.
 func TestTenantStaysInItsNamespace(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFreeWorld(t)
 	elsewhere := controlplane.Namespace(t)
 	stray := configMap(t, "stray")
 	stray.SetNamespace(elsewhere)
-	for name, try := range map[string]func() error{
-		"dry run": func() error { return w.tenant.DryRun(t.Context(), []reconciler.Object{stray}) },
-		"apply":   func() error { return w.tenant.Apply(t.Context(), []reconciler.Object{stray}) },
+	victim, err := w.kube.CoreV1().ConfigMaps(elsewhere).Create(t.Context(),
+		&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "victim"}}, metav1.CreateOptions{})
+	assert.NilError(t, err)
+	ref := reconciler.Ref{Version: "v1", Kind: "ConfigMap", Namespace: elsewhere, Name: "victim"}
+	entry := reconciler.Entry{Ref: ref, UID: string(victim.UID)}
+	a := w.applier(t)
+	for name, test := range map[string]struct {
+		try  func() error
+		want string
+	}{
+		"dry run": {func() error { return dryRun(t.Context(), w.tenant, []reconciler.Object{stray}) }, "stray.yaml: ConfigMap " + elsewhere + "/stray: "},
+		"apply":   {func() error { return writeAll(t.Context(), w.tenant, []reconciler.Object{stray}) }, "stray.yaml: ConfigMap " + elsewhere + "/stray: "},
+		"compare": {func() error { return compared(t, a, stray)[0].Err }, "stray.yaml: ConfigMap " + elsewhere + "/stray: "},
+		"write": {func() error {
+			_, err := a.Write(t.Context(), []reconciler.Change{{Object: stray, Action: reconciler.ActionCreate}})
+			return err
+		}, "stray.yaml: ConfigMap " + elsewhere + "/stray: "},
+		"delete": {func() error {
+			gone, err := a.Delete(t.Context(), []reconciler.Entry{entry})
+			assert.Equal(t, len(gone), 0)
+			return err
+		}, "ConfigMap " + elsewhere + "/victim: "},
+		"claim":   {func() error { return a.Claim(t.Context(), ref) }, "ConfigMap " + elsewhere + "/victim: "},
+		"release": {func() error { return a.Release(t.Context(), entry) }, "ConfigMap " + elsewhere + "/victim: "},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := try()
-			assert.ErrorContains(t, err, "stray.yaml: ConfigMap "+elsewhere+"/stray: as ServiceAccount "+w.namespace+"/deployer: ")
+			err := test.try()
+			assert.ErrorContains(t, err, test.want+"as ServiceAccount "+w.namespace+"/deployer: ")
 			assert.Assert(t, reconciler.IsTerminal(err))
+			assert.Equal(t, reconciler.ReasonOf(err, ""), map[bool]string{true: "DryRunFailed", false: "Forbidden"}[name == "dry run"])
 			_, err = w.kube.CoreV1().ConfigMaps(elsewhere).Get(t.Context(), "stray", metav1.GetOptions{})
 			assert.Assert(t, apierrors.IsNotFound(err), "%v", err)
+			left, err := w.kube.CoreV1().ConfigMaps(elsewhere).Get(t.Context(), "victim", metav1.GetOptions{})
+			assert.NilError(t, err)
+			assert.Equal(t, left.ResourceVersion, victim.ResourceVersion)
 		})
 	}
 }
@@ -265,9 +310,9 @@ func TestFieldsOfOthersStay(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	objects := []reconciler.Object{configMap(t, "shared")}
-	assert.NilError(t, w.tenant.Apply(t.Context(), objects))
+	assert.NilError(t, writeAll(t.Context(), w.tenant, objects))
 	mergePatch(t, w.configMaps(), "shared", `{"data":{"a":"edited","theirs":"x"}}`)
-	assert.NilError(t, w.tenant.Apply(t.Context(), objects))
+	assert.NilError(t, writeAll(t.Context(), w.tenant, objects))
 	live, err := w.kube.CoreV1().ConfigMaps(w.namespace).Get(t.Context(), "shared", metav1.GetOptions{})
 	assert.NilError(t, err)
 	assert.DeepEqual(t, live.Data, map[string]string{"a": "1", "theirs": "x"})

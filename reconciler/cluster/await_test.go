@@ -38,7 +38,7 @@ func TestAwaitEndsWhenTheRolloutDoes(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	objects := []reconciler.Object{deployment(t, "shop", "image:1"), configMap(t, "beside")}
-	assert.NilError(t, w.tenant.Apply(t.Context(), objects))
+	assert.NilError(t, writeAll(t.Context(), w.tenant, objects))
 	answer := awaiting(t.Context(), w.tenant, objects)
 	w.readyPods(t, "shop", 2)
 	assert.NilError(t, answered(t, answer))
@@ -52,7 +52,7 @@ func TestAwaitNamesWhatIsMissing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	objects := []reconciler.Object{deployment(t, "shop", "image:1"), deployment(t, "done", "image:1")}
-	assert.NilError(t, w.tenant.Apply(t.Context(), objects))
+	assert.NilError(t, writeAll(t.Context(), w.tenant, objects))
 	w.readyPods(t, "done", 2)
 	assert.NilError(t, answered(t, awaiting(t.Context(), w.tenant, objects[1:])))
 	w.pullFails(t, "shop")
@@ -72,11 +72,11 @@ func TestAwaitIsNotContentWithHalfARollout(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	first := []reconciler.Object{deployment(t, "shop", "image:1")}
-	assert.NilError(t, w.tenant.Apply(t.Context(), first))
+	assert.NilError(t, writeAll(t.Context(), w.tenant, first))
 	w.readyPods(t, "shop", 2)
 	assert.NilError(t, answered(t, awaiting(t.Context(), w.tenant, first)))
 	next := []reconciler.Object{deployment(t, "shop", "image:2")}
-	assert.NilError(t, w.tenant.Apply(t.Context(), next))
+	assert.NilError(t, writeAll(t.Context(), w.tenant, next))
 	w.updated(t, "shop", 2, 1)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
@@ -91,7 +91,7 @@ func TestAwaitIgnoresTheStateOfBefore(t *testing.T) {
 	w := newWorld(t)
 	stale := w.throughStaleCache(t)
 	first := []reconciler.Object{deployment(t, "shop", "image:1")}
-	assert.NilError(t, w.tenant.Apply(t.Context(), first))
+	assert.NilError(t, writeAll(t.Context(), w.tenant, first))
 	w.readyPods(t, "shop", 2)
 	assert.NilError(t, answered(t, awaiting(t.Context(), w.tenant, first)))
 	live, err := w.deployments().List(t.Context(), metav1.ListOptions{})
@@ -99,7 +99,7 @@ func TestAwaitIgnoresTheStateOfBefore(t *testing.T) {
 	stale.serve(t, live)
 
 	next := []reconciler.Object{deployment(t, "shop", "image:2")}
-	assert.NilError(t, w.tenant.Apply(t.Context(), next))
+	assert.NilError(t, writeAll(t.Context(), w.tenant, next))
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	err = answered(t, awaiting(ctx, w.tenant, next))
@@ -113,7 +113,7 @@ func TestAwaitOfAnObjectThatIsDeleted(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	objects := []reconciler.Object{deployment(t, "shop", "image:1")}
-	assert.NilError(t, w.tenant.Apply(t.Context(), objects))
+	assert.NilError(t, writeAll(t.Context(), w.tenant, objects))
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
 	defer cancel()
 	answer := awaiting(ctx, w.tenant, objects)
@@ -134,7 +134,7 @@ spec:
   backoffLimit: 0
   template: {metadata: {labels: {app: probe}}, spec: {restartPolicy: Never, containers: [{name: c, image: i}]}}
 `)}
-	assert.NilError(t, w.tenant.Apply(t.Context(), objects))
+	assert.NilError(t, writeAll(t.Context(), w.tenant, objects))
 	answer := awaiting(t.Context(), w.tenant, objects)
 	w.endPods(t, "app=probe", corev1.ContainerStateTerminated{ExitCode: 3})
 	err := answered(t, answer)
@@ -155,7 +155,7 @@ func TestAwaitWithoutTheRightToWatch(t *testing.T) {
 	t.Parallel()
 	w := newWorldWith(t, deploymentsWithoutWatch())
 	objects := []reconciler.Object{deployment(t, "shop", "image:1")}
-	assert.NilError(t, w.tenant.Apply(t.Context(), objects))
+	assert.NilError(t, writeAll(t.Context(), w.tenant, objects))
 	err := answered(t, awaiting(t.Context(), w.tenant, objects))
 	assert.ErrorContains(t, err, "as ServiceAccount "+w.namespace+"/deployer: ")
 	assert.Equal(t, reconciler.ReasonOf(err, ""), "Forbidden")

@@ -7,7 +7,10 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -15,12 +18,16 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/discovery/cached/memory"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/restmapper"
 	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/util/flowcontrol"
 
 	"github.com/lockstep-gitops/lockstep/reconciler"
 	"github.com/lockstep-gitops/lockstep/reconciler/api/v1alpha1"
@@ -40,8 +47,20 @@ type Options struct {
 	Log   *slog.Logger
 	// Events receives what is to be told about Releases.
 	Events events.EventRecorder
+	// Parallel is how many requests a call makes at one time, 16 when zero.
+	Parallel int
+	// QPS and Burst bound the requests per second of the whole daemon. Without
+	// a QPS there is no bound on this side: the API server has priorities and
+	// fairness of its own.
+	QPS   float32
+	Burst int
+	// RequestTimeout ends a request that is not answered, 70 s when zero.
+	RequestTimeout time.Duration
 	// Saved, when set, is called with each Release whose status was written.
 	Saved func(*unstructured.Unstructured)
+	// Moved, when set, is called with each Release of whose objects another was
+	// changed by somebody else. It must not wait.
+	Moved func(types.NamespacedName)
 	// OwnRights acts as Config does and not as the ServiceAccount of a Release:
 	// for a person at a terminal.
 	OwnRights bool
@@ -49,15 +68,27 @@ type Options struct {
 
 // Cluster is the Kubernetes API as the daemon sees it.
 type Cluster struct {
-	options  Options
-	releases dynamic.NamespaceableResourceInterface
-	mapper   meta.ResettableRESTMapper
+	options   Options
+	releases  dynamic.NamespaceableResourceInterface
+	discovery discovery.CachedDiscoveryInterface
+	mapper    meta.ResettableRESTMapper
+	sentry    *Sentry
+	metadata  metadata.Interface
+
+	mu sync.Mutex
+	// discovered is when the kinds of the API were last asked for anew.
+	discovered time.Time
 }
 
 var _ reconciler.Cluster = (*Cluster)(nil)
 
 // New returns a Cluster. Nothing is asked of the API before it is used.
 func New(options Options) (*Cluster, error) {
+	options.Config = rest.CopyConfig(options.Config)
+	options.Config.QPS, options.Config.RateLimiter = -1, nil
+	if options.QPS > 0 {
+		options.Config.RateLimiter = flowcontrol.NewTokenBucketRateLimiter(options.QPS, max(options.Burst, 1))
+	}
 	client, err := dynamic.NewForConfig(options.Config)
 	if err != nil {
 		return nil, fmt.Errorf("client of the Kubernetes API: %w", err)
@@ -66,10 +97,22 @@ func New(options Options) (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("client of the Kubernetes API: %w", err)
 	}
+	names, err := metadata.NewForConfig(options.Config)
+	if err != nil {
+		return nil, fmt.Errorf("client of the Kubernetes API: %w", err)
+	}
+	if options.Moved == nil {
+		options.Moved = func(types.NamespacedName) {}
+	}
+	kinds := memory.NewMemCacheClient(kube.Discovery())
+	mapper := restmapper.NewDeferredDiscoveryRESTMapper(kinds)
 	return &Cluster{
-		options:  options,
-		releases: client.Resource(v1alpha1.Resource()),
-		mapper:   restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(kube.Discovery())),
+		options:   options,
+		releases:  client.Resource(v1alpha1.Resource()),
+		discovery: kinds,
+		mapper:    mapper,
+		metadata:  names,
+		sentry:    NewSentry(options.Config, mapper, options.Log, options.Moved),
 	}, nil
 }
 
@@ -87,15 +130,33 @@ func (c *Cluster) As(release *v1alpha1.Release) (reconciler.Tenant, error) {
 		// them would need the right to impersonate groups.
 		config.Impersonate = rest.ImpersonationConfig{UserName: "system:serviceaccount:" + release.Namespace + ":" + account}
 	}
-	config.WarningHandlerWithContext = warnings{log: c.options.Log.With("namespace", release.Namespace, "release", release.Name)}
-	client, err := dynamic.NewForConfig(config)
+	log := c.options.Log.With("namespace", release.Namespace, "release", release.Name)
+	config.WarningHandlerWithContext = warnings{log: log}
+	// The API server is near; to pack lists of objects takes longer than to
+	// send them.
+	config.DisableCompression = true
+	client, err := restClient(config)
 	if err != nil {
 		return nil, fmt.Errorf("client for ServiceAccount %s/%s: %w", release.Namespace, account, err)
 	}
 	return &tenant{
-		cluster: c, client: client, config: config, namespace: release.Namespace, account: account,
+		cluster: c, client: dynamic.New(client), rest: client, config: config, log: log,
+		namespace: release.Namespace, account: account, release: release.Name, replaces: release.Spec.ReplaceImmutable,
 		applied: map[identity]string{},
 	}, nil
+}
+
+// restClient reaches all kinds of the API. Its connections are those of every
+// other client of the same address and credentials: impersonation is a matter
+// of headers.
+func restClient(config *rest.Config) (rest.Interface, error) {
+	config = dynamic.ConfigFor(config)
+	config.GroupVersion = nil
+	client, err := rest.HTTPClientFor(config)
+	if err != nil {
+		return nil, err
+	}
+	return rest.UnversionedRESTClientForConfigAndClient(config, client)
 }
 
 // SaveStatus writes the status. The daemon is its only writer, so a conflict
@@ -161,13 +222,21 @@ func toUnstructured(release *v1alpha1.Release) (*unstructured.Unstructured, erro
 	return object, nil
 }
 
-// warnings writes what the API server warns of to the log. The text speaks of
+// warnings takes what the API server warns of: into the list that the context
+// carries, else into the log. The text speaks of
 // field paths and policies, never of values.
 type warnings struct{ log *slog.Logger }
 
 // HandleWarningHeaderWithContext implements rest.WarningHandlerWithContext.
 func (w warnings) HandleWarningHeaderWithContext(ctx context.Context, code int, _ string, message string) {
-	if code == 299 && message != "" {
-		w.log.WarnContext(ctx, "the API server warns", "warning", message)
+	if code != 299 || message == "" {
+		return
 	}
+	if list, ok := ctx.Value(warningsKey{}).(*[]string); ok {
+		if !slices.Contains(*list, message) {
+			*list = append(*list, message)
+		}
+		return
+	}
+	w.log.WarnContext(ctx, "the API server warns", "warning", message)
 }

@@ -49,13 +49,14 @@ const (
 // the watch has delivered. A watch that lags longer has broken.
 const writtenTTL = 10 * time.Minute
 
-// NewController returns a Controller that does nothing until Watch.
-func NewController(config *rest.Config, log *slog.Logger) (*Controller, error) {
+// NewController returns a Controller that does nothing until Watch. It knows
+// the Releases that the label selector chooses, all when it is empty.
+func NewController(config *rest.Config, selector string, log *slog.Logger) (*Controller, error) {
 	client, err := dynamic.NewForConfig(config)
 	if err != nil {
 		return nil, fmt.Errorf("client of the Kubernetes API: %w", err)
 	}
-	lw := selecting(client.Resource(v1alpha1.Resource()), func(*metav1.ListOptions) {})
+	lw := selecting(client.Resource(v1alpha1.Resource()), func(options *metav1.ListOptions) { options.LabelSelector = selector })
 	informer := cache.NewSharedIndexInformer(lw, &unstructured.Unstructured{}, 0, cache.Indexers{})
 	c := &Controller{
 		informer: informer,
@@ -127,6 +128,10 @@ func (c *Controller) LookAt(same func(url string) bool) {
 		}
 	}
 }
+
+// Look queues a Release of whose objects one was changed by somebody else. A
+// burst of changes is one pass.
+func (c *Controller) Look(key types.NamespacedName) { c.queue.Add(key) }
 
 // Saved takes note of a status that was written, so that the next pass does
 // not decide on the state of before.

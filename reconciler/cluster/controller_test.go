@@ -78,7 +78,7 @@ func (*world) waitFor(t *testing.T, so func() bool) {
 // ends it and waits for its end.
 func (w *world) loop(t *testing.T, work func(context.Context, *v1alpha1.Release) (reconciler.Next, error)) (*recordedDomain, func()) {
 	t.Helper()
-	controller, err := cluster.NewController(controlplane.Config(t), slog.New(slog.DiscardHandler))
+	controller, err := cluster.NewController(controlplane.Config(t), "", slog.New(slog.DiscardHandler))
 	assert.NilError(t, err)
 	w.cluster, err = cluster.New(cluster.Options{
 		Config: controlplane.Config(t), Events: events.NewFakeRecorder(1), Saved: controller.Saved,
@@ -107,7 +107,7 @@ func TestLoopPassesOnWhatMatters(t *testing.T) {
 	w.release = storedRelease(t, w.releases(), "web")
 	first := answered(t, domain.passed)
 	assert.Equal(t, first.UID, w.release.UID)
-	assert.Equal(t, first.Spec.Source.Branch, "clean-k8s-deploy")
+	assert.Equal(t, first.Spec.Source.FollowedBranch(), "clean-k8s-deploy")
 	assert.Equal(t, len(first.ManagedFields), 0, "P7: managed fields are kept in memory")
 
 	w.release.Status.Phase = "Fetch"

@@ -119,6 +119,7 @@ func TestReleaseGetsItsDefaults(t *testing.T) {
 		Verify: v1alpha1.Verify{HTTP: []v1alpha1.HTTPCheck{{
 			Service: "web", Port: 80, Path: "/", Expect: v1alpha1.HTTPExpectation{Status: 200},
 		}}},
+		Prune: new(true), DeletionPolicy: "orphan", Drift: v1alpha1.Drift{Mode: "correct"},
 	})
 }
 

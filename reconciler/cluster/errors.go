@@ -47,6 +47,9 @@ func classify(object reconciler.Object, err error) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
+	if _, judged := errors.AsType[*reconciler.Failure](err); judged {
+		return err
+	}
 	reason, terminal := judge(err)
 	var safe error
 	if isNoMatch(err) {
@@ -68,16 +71,21 @@ func judge(err error) (reason string, terminal bool) {
 	switch {
 	case isNoMatch(err):
 		return "KindUnknown", true
+	case isIncomplete(err):
+		return "KindUnavailable", false
 	case apierrors.IsForbidden(err) && strings.Contains(text, "exceeded quota"):
 		return "QuotaExceeded", false
-	case apierrors.IsForbidden(err) && strings.Contains(text, "unable to create new content in namespace"):
+	case isTerminatingNamespace(err):
 		return "NamespaceTerminating", false
+	case strings.Contains(text, "failed calling webhook"), strings.Contains(text, "failed to call webhook"):
+		return "WebhookFailed", false
+	case isDenied(text):
+		return "AdmissionDenied", true
 	case apierrors.IsForbidden(err):
 		return "Forbidden", true
-	case apierrors.IsInvalid(err), apierrors.IsBadRequest(err), apierrors.IsMethodNotSupported(err),
-		apierrors.IsRequestEntityTooLargeError(err), apierrors.IsNotAcceptable(err), apierrors.IsUnsupportedMediaType(err):
-		return "ObjectInvalid", true
-	case malformed(text):
+	case tooLarge(err):
+		return "ObjectTooLarge", true
+	case doesNotFit(err), apierrors.IsMethodNotSupported(err), apierrors.IsNotAcceptable(err), apierrors.IsUnsupportedMediaType(err):
 		return "ObjectInvalid", true
 	case apierrors.IsNotFound(err):
 		return "NotFound", true
@@ -86,6 +94,32 @@ func judge(err error) (reason string, terminal bool) {
 	default:
 		return "ClusterUnavailable", false
 	}
+}
+
+// isDenied tells a refusal by a policy of the cluster from a lack of rights:
+// both are 403.
+func isDenied(text string) bool {
+	return strings.Contains(text, "denied the request") || strings.Contains(text, "denied request") || strings.Contains(text, "violates PodSecurity")
+}
+
+func isTerminatingNamespace(err error) bool {
+	return apierrors.IsForbidden(err) && strings.Contains(err.Error(), "unable to create new content in namespace")
+}
+
+func isIncomplete(err error) bool {
+	_, incomplete := errors.AsType[*incompleteError](err)
+	return incomplete
+}
+
+// withoutDryRun tells whether an object was refused only because an admission
+// webhook has side effects and so cannot be asked in a dry run (A8).
+func withoutDryRun(err error) bool {
+	return apierrors.IsBadRequest(err) && strings.Contains(err.Error(), "does not support dry run")
+}
+
+// doesNotFit tells whether the content of an object is what is refused.
+func doesNotFit(err error) bool {
+	return err != nil && (apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) || malformed(err.Error()))
 }
 
 // malformed tells a wrong manifest from a broken server: server-side apply

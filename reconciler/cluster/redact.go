@@ -121,3 +121,17 @@ func sensitive(value any, inside bool) []string {
 	slices.SortFunc(found, func(a, b string) int { return len(b) - len(a) })
 	return found
 }
+
+// safeWarnings are warnings of the API server about an object without values
+// that may be secret.
+func safeWarnings(object reconciler.Object, warnings []string) []string {
+	if len(warnings) == 0 {
+		return nil
+	}
+	hidden := sensitive(object.Object, false)
+	out := make([]string, len(warnings))
+	for i, warning := range warnings {
+		out[i] = hide(warning, hidden)
+	}
+	return out
+}

@@ -51,7 +51,7 @@ func TestErrorsCarryNoSecret(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorldWithPods(t)
 			objects := []reconciler.Object{object(t, "overlay/x.yaml", test.manifest)}
-			for _, err := range []error{w.tenant.DryRun(t.Context(), objects), w.tenant.Apply(t.Context(), objects)} {
+			for _, err := range []error{dryRun(t.Context(), w.tenant, objects), writeAll(t.Context(), w.tenant, objects)} {
 				assert.ErrorContains(t, err, "overlay/x.yaml: ")
 				assert.ErrorContains(t, err, test.want)
 				assert.Assert(t, reconciler.IsTerminal(err), "%v", err)
@@ -103,8 +103,8 @@ spec:
 				spec["containers"].([]any)[0].(map[string]any)["env"].([]any)[0].(map[string]any)["value"] = secret
 				return []reconciler.Object{made}
 			}
-			assert.NilError(t, w.tenant.Apply(t.Context(), job("one")))
-			err := w.tenant.Apply(t.Context(), job("two"))
+			assert.NilError(t, writeAll(t.Context(), w.tenant, job("one")))
+			err := writeAll(t.Context(), w.tenant, job("two"))
 			assert.ErrorContains(t, err, "job.yaml: Job j: ")
 			assert.ErrorContains(t, err, "field is immutable")
 			assert.Assert(t, reconciler.IsTerminal(err))

@@ -6,15 +6,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
+	"log/slog"
+	"maps"
+	"strings"
+	"sync"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 
@@ -25,9 +26,20 @@ import (
 type tenant struct {
 	cluster   *Cluster
 	client    dynamic.Interface
+	rest      rest.Interface
 	config    *rest.Config
+	log       *slog.Logger
 	namespace string
 	account   string
+	// release is the name of the Release whose objects these are.
+	release string
+	// replaces is true when the Release lets its objects be replaced.
+	replaces bool
+	// prepared are the writes that Compare has found out about.
+	prepared preparations
+
+	// mu guards applied while objects are written.
+	mu sync.Mutex
 	// applied keeps the resourceVersion of each object as it was applied, so
 	// that a watch cache that lags behind is not taken for the new state.
 	applied map[identity]string
@@ -60,203 +72,120 @@ func (t *tenant) Secret(ctx context.Context, name string) (reconciler.Secret, er
 }
 
 // explain names the account when it lacks a right: whoever reads the message
-// must know which Role to look at.
+// must know which Role to look at. A quota or a policy is no matter of rights.
 func (t *tenant) explain(err error) error {
-	if apierrors.IsForbidden(err) {
+	if apierrors.IsForbidden(err) && lacksRight(err.Error()) {
 		return fmt.Errorf("as ServiceAccount %s/%s: %w", t.namespace, t.account, err)
 	}
 	return err
 }
 
-// DryRun asks the API server whether it would take each object. All are
-// tried, so that one commit can repair all that is wrong.
-func (t *tenant) DryRun(ctx context.Context, objects []reconciler.Object) error {
-	coming := comingWith(objects)
-	var errs []error
-	terminal := true
-	for _, object := range objects {
-		_, err := t.patch(ctx, object, metav1.DryRunAll)
-		switch {
-		case err == nil || coming.explains(object, err):
-			continue
-		case ctx.Err() != nil:
-			return ctx.Err()
-		}
-		terminal = terminal && reconciler.IsTerminal(err)
-		errs = append(errs, err)
-	}
-	if len(errs) == 0 {
-		return nil
-	}
-	if !terminal {
-		return reconciler.Transient("DryRunFailed", errors.Join(errs...))
-	}
-	return reconciler.Terminal("DryRunFailed", errors.Join(errs...))
+func lacksRight(text string) bool {
+	return (strings.Contains(text, "User \"") && strings.Contains(text, " cannot ")) || strings.Contains(text, "attempting to grant")
 }
 
-// Apply server-side-applies the objects in order. After a
-// CustomResourceDefinition the API is discovered anew when a kind is missing.
-func (t *tenant) Apply(ctx context.Context, objects []reconciler.Object) error {
-	for i, object := range objects {
-		live, err := t.patch(ctx, object)
-		if err != nil {
-			return err
-		}
-		if live.GetDeletionTimestamp() != nil {
-			// The API takes a patch of a dying object and loses it (A15).
-			return reconciler.Transientf("ObjectTerminating", "%s is being deleted; it is applied again when it is gone", describe(object))
-		}
-		if lastDefinition(objects, i) {
-			if err := t.Await(ctx, objects[:i+1]); err != nil {
-				return err
-			}
-			if err := t.rediscover(ctx, comingWith(objects[:i+1]).kinds); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// rediscover asks for the kinds of the API anew until those just defined are
-// among them: discovery may come a moment after Established, and has no watch.
-func (t *tenant) rediscover(ctx context.Context, kinds map[schema.GroupKind]bool) error {
-	err := wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, 10*time.Second, true, func(context.Context) (bool, error) {
-		t.cluster.mapper.Reset()
-		for kind := range kinds {
-			if _, err := t.cluster.mapper.RESTMapping(kind); isNoMatch(err) {
-				return false, nil
-			} else if err != nil {
-				return false, err
-			}
-		}
-		return true, nil
-	})
-	if err != nil {
-		return reconciler.Transientf("KindNotServed", "the kinds just defined are not served yet: %w", err)
-	}
-	return nil
-}
-
-// lastDefinition tells whether the object at i is a CustomResourceDefinition
-// and the next is none: what follows may be of the kinds just defined (A9).
-func lastDefinition(objects []reconciler.Object, i int) bool {
-	return isDefinition(objects[i]) && (i+1 == len(objects) || !isDefinition(objects[i+1]))
-}
-
-func isDefinition(object reconciler.Object) bool {
-	return object.GroupVersionKind().GroupKind().String() == "CustomResourceDefinition.apiextensions.k8s.io"
-}
-
-// patch applies one object, for real or dry.
-func (t *tenant) patch(ctx context.Context, object reconciler.Object, dry ...string) (*unstructured.Unstructured, error) {
-	client, id, err := t.resource(object)
+// patch applies one object that is no part of a commit, and so carries no
+// marks.
+func (t *tenant) patch(ctx context.Context, object reconciler.Object) (*unstructured.Unstructured, error) {
+	at, err := t.target(object)
 	if err != nil {
 		return nil, classify(object, t.explain(err))
 	}
-	normal, err := normalize(object.Unstructured, id.namespace)
+	body, err := json.Marshal(object.Object)
 	if err != nil {
-		return nil, reconciler.Terminal("ObjectInvalid", withOrigin(object, fmt.Errorf("%s: %w", describe(object), err)))
+		return nil, invalid(object, err)
 	}
-	body, err := json.Marshal(normal)
-	if err != nil {
-		return nil, reconciler.Terminal("ObjectInvalid", withOrigin(object, fmt.Errorf("%s: %w", describe(object), err)))
-	}
-	force := true
-	live, err := client.Patch(ctx, id.name, types.ApplyPatchType, body, metav1.PatchOptions{
-		FieldManager: FieldManager, Force: &force, FieldValidation: metav1.FieldValidationStrict, DryRun: dry,
-	})
+	live, err := t.send(ctx, &stamina{}, at, body)
 	if err != nil {
 		return nil, classify(object, t.explain(err))
-	}
-	if len(dry) == 0 {
-		t.applied[id] = live.GetResourceVersion()
 	}
 	return live, nil
 }
 
-// resource finds the collection that an object belongs to. An object without
-// a namespace belongs to that of the Release.
+// resource finds the collection that an object belongs to.
 func (t *tenant) resource(object reconciler.Object) (dynamic.ResourceInterface, identity, error) {
-	gvk := object.GroupVersionKind()
-	mapping, err := t.cluster.mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
-	if err != nil {
-		return nil, identity{}, err
-	}
-	id := identity{resource: mapping.Resource, name: object.GetName()}
-	client := t.client.Resource(mapping.Resource)
-	if mapping.Scope.Name() == meta.RESTScopeNameRoot {
-		return client, id, nil
-	}
-	id.namespace = object.GetNamespace()
-	if id.namespace == "" {
-		id.namespace = t.namespace
-	}
-	return client.Namespace(id.namespace), id, nil
+	at, err := t.target(object)
+	return at.client, at.id, err
 }
 
-// normalize returns the object as it is sent. The stringData of a Secret
-// becomes data: under server-side apply a key taken out of stringData would
-// stay in the Secret for ever (A4).
-func normalize(object *unstructured.Unstructured, namespace string) (*unstructured.Unstructured, error) {
-	out := object.DeepCopy()
-	out.SetNamespace(namespace)
-	unstructured.RemoveNestedField(out.Object, "metadata", "creationTimestamp")
-	unstructured.RemoveNestedField(out.Object, "metadata", "managedFields")
-	unstructured.RemoveNestedField(out.Object, "status")
-	if out.GroupVersionKind().GroupKind().String() != "Secret" {
+// parallel is how many requests of one call may be under way.
+func (t *tenant) parallel() int {
+	if t.cluster.options.Parallel > 0 {
+		return t.cluster.options.Parallel
+	}
+	return defaultParallel
+}
+
+// defaultParallel is where a small API server is busy.
+const defaultParallel = 16
+
+// warn logs what the API server says of an object.
+func (t *tenant) warn(ctx context.Context, object reconciler.Object, warning string) {
+	t.log.WarnContext(ctx, "the API server warns", "object", describe(object), "warning", warning)
+}
+
+// normalize returns the object as it is sent, with our marks. It shares with
+// the given one what it does not change. The stringData of a Secret becomes
+// data: under server-side apply a key taken out of stringData would stay in
+// the Secret for ever (A4).
+func (t *tenant) normalize(object *unstructured.Unstructured, namespace string) (*unstructured.Unstructured, error) {
+	out := &unstructured.Unstructured{Object: maps.Clone(object.Object)}
+	delete(out.Object, "status")
+	metadata, ok := out.Object["metadata"].(map[string]any)
+	if !ok || object.GetName() == "" {
+		return nil, errors.New("metadata.name is missing")
+	}
+	if err := checkName(object.GetName(), namespace); err != nil {
+		return nil, err
+	}
+	metadata = maps.Clone(metadata)
+	for _, field := range []string{"creationTimestamp", "managedFields", "namespace", "resourceVersion", "uid", "generation"} {
+		delete(metadata, field)
+	}
+	if namespace != "" {
+		metadata["namespace"] = namespace
+	}
+	t.mark(metadata)
+	out.Object["metadata"] = metadata
+	if !isSecret(out.Object) {
 		return out, nil
 	}
-	plain, found, err := unstructured.NestedStringMap(out.Object, "stringData")
+	return out, plainData(out)
+}
+
+// checkName refuses names that would lead to another path of the API.
+func checkName(name, namespace string) error {
+	for field, value := range map[string]string{"name": name, "namespace": namespace} {
+		if wrong := content.IsPathSegmentName(value); len(wrong) > 0 {
+			return fmt.Errorf("metadata.%s %q %s", field, value, strings.Join(wrong, ", "))
+		}
+	}
+	return nil
+}
+
+// plainData moves the stringData of a Secret to data.
+func plainData(secret *unstructured.Unstructured) error {
+	plain, found, err := unstructured.NestedStringMap(secret.Object, "stringData")
 	if err != nil {
-		return nil, errors.New("stringData must be a map of strings: put quotes around numbers and booleans")
+		return errors.New("stringData must be a map of strings: put quotes around numbers and booleans")
 	}
 	if !found {
-		return out, nil
+		return nil
+	}
+	delete(secret.Object, "stringData")
+	data, ok := secret.Object["data"].(map[string]any)
+	if !ok && secret.Object["data"] != nil {
+		return errors.New("data must be a map of base64 strings")
+	}
+	data = maps.Clone(data)
+	if data == nil {
+		data = map[string]any{}
 	}
 	for key, value := range plain {
-		if err := unstructured.SetNestedField(out.Object, base64.StdEncoding.EncodeToString([]byte(value)), "data", key); err != nil {
-			return nil, errors.New("data must be a map of base64 strings")
-		}
+		data[key] = base64.StdEncoding.EncodeToString([]byte(value))
 	}
-	unstructured.RemoveNestedField(out.Object, "stringData")
-	return out, nil
-}
-
-// coming is what the same commit brings and a dry run cannot see yet.
-type coming struct {
-	namespaces map[string]bool
-	kinds      map[schema.GroupKind]bool
-}
-
-func comingWith(objects []reconciler.Object) coming {
-	out := coming{namespaces: map[string]bool{}, kinds: map[schema.GroupKind]bool{}}
-	for _, object := range objects {
-		if object.GroupVersionKind().GroupKind().String() == "Namespace" {
-			out.namespaces[object.GetName()] = true
-		}
-		if isDefinition(object) {
-			group, _, _ := unstructured.NestedString(object.Object, "spec", "group")
-			kind, _, _ := unstructured.NestedString(object.Object, "spec", "names", "kind")
-			out.kinds[schema.GroupKind{Group: group, Kind: kind}] = true
-		}
-	}
-	return out
-}
-
-// explains tells whether an object was refused only because its kind or its
-// namespace comes with the same commit (A9, A10).
-func (c coming) explains(object reconciler.Object, err error) bool {
-	if isNoMatch(err) {
-		return c.kinds[object.GroupVersionKind().GroupKind()]
-	}
-	return apierrors.IsNotFound(err) && c.namespaces[object.GetNamespace()]
-}
-
-func isNoMatch(err error) bool {
-	_, kind := errors.AsType[*meta.NoKindMatchError](err)
-	_, resource := errors.AsType[*meta.NoResourceMatchError](err)
-	return kind || resource
+	secret.Object["data"] = data
+	return nil
 }
 
 func describe(object reconciler.Object) string {

@@ -26,7 +26,8 @@ type Recorder struct {
 	ready, suspended, held, info, lastGood, lastPoll *prometheus.GaugeVec
 	objects                                          *prometheus.GaugeVec
 	version, expected, pending, dirty                *prometheus.GaugeVec
-	attempts                                         *prometheus.CounterVec
+	drifted                                          *prometheus.GaugeVec
+	attempts, corrections                            *prometheus.CounterVec
 	phases, settled, migrations                      *prometheus.HistogramVec
 
 	mu sync.Mutex
@@ -49,22 +50,24 @@ func New(registry prometheus.Registerer) *Recorder {
 	f := factory{registry}
 	seconds := []float64{0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600}
 	return &Recorder{
-		shown:      map[types.NamespacedName]*shown{},
-		ready:      f.gauge("release_ready", "Whether the revision of the branch is settled."),
-		suspended:  f.gauge("release_suspended", "Whether new attempts are suspended."),
-		held:       f.gauge("release_held", "Whether the revision of the branch failed and is not tried again."),
-		info:       f.gauge("release_info", "What a Release follows; always 1.", "url", "branch", "path"),
-		lastGood:   f.gauge("last_good_timestamp_seconds", "When a revision settled last."),
-		lastPoll:   f.gauge("git_last_poll_timestamp_seconds", "When the git server answered last."),
-		objects:    f.gauge("managed_objects", "Objects of the revision that was rendered last.", "kind"),
-		version:    f.gauge("migration_version", "Version that the version table of a database claims.", "database"),
-		expected:   f.gauge("migration_expected_version", "Newest version in the commit.", "database"),
-		pending:    f.gauge("migration_pending", "Migrations of the commit that are newer than the database.", "database"),
-		dirty:      f.gauge("migration_dirty", "Whether a migration stopped half-way.", "database"),
-		attempts:   f.counter("attempts_total", "Attempts that ended.", "outcome"),
-		phases:     f.histogram("phase_duration_seconds", "Duration of phases.", seconds, "phase", "outcome"),
-		settled:    f.histogram("commit_to_settled_seconds", "From the moment a revision was first seen to its settled end.", seconds),
-		migrations: f.histogram("migration_duration_seconds", "Duration of migration Jobs.", seconds, "database"),
+		shown:       map[types.NamespacedName]*shown{},
+		ready:       f.gauge("release_ready", "Whether the revision of the branch is settled."),
+		suspended:   f.gauge("release_suspended", "Whether new attempts are suspended."),
+		held:        f.gauge("release_held", "Whether the revision of the branch failed and is not tried again."),
+		info:        f.gauge("release_info", "What a Release follows; always 1.", "url", "branch", "path"),
+		lastGood:    f.gauge("last_good_timestamp_seconds", "When a revision settled last."),
+		lastPoll:    f.gauge("git_last_poll_timestamp_seconds", "When the git server answered last."),
+		objects:     f.gauge("managed_objects", "Objects of the revision that was rendered last.", "kind"),
+		drifted:     f.gauge("drifted_objects", "Objects that differ from the commit and are not put back; 50 stands for 50 and more."),
+		version:     f.gauge("migration_version", "Version that the version table of a database claims.", "database"),
+		expected:    f.gauge("migration_expected_version", "Newest version in the commit.", "database"),
+		pending:     f.gauge("migration_pending", "Migrations of the commit that are newer than the database.", "database"),
+		dirty:       f.gauge("migration_dirty", "Whether a migration stopped half-way.", "database"),
+		attempts:    f.counter("attempts_total", "Attempts that ended.", "outcome"),
+		corrections: f.counter("drift_corrections_total", "Objects that were put back after somebody else changed them."),
+		phases:      f.histogram("phase_duration_seconds", "Duration of phases.", seconds, "phase", "outcome"),
+		settled:     f.histogram("commit_to_settled_seconds", "From the moment a revision was first seen to its settled end.", seconds),
+		migrations:  f.histogram("migration_duration_seconds", "Duration of migration Jobs.", seconds, "database"),
 	}
 }
 
@@ -118,6 +121,11 @@ func (r *Recorder) Attempt(release types.NamespacedName, outcome reconciler.Outc
 	}
 }
 
+// Corrected is called when drift of an object was put back.
+func (r *Recorder) Corrected(release types.NamespacedName) {
+	r.corrections.WithLabelValues(release.Namespace, release.Name).Inc()
+}
+
 // Migration is called for each migration that ran.
 func (r *Recorder) Migration(release types.NamespacedName, database string, took time.Duration) {
 	r.migrations.WithLabelValues(release.Namespace, release.Name, database).Observe(took.Seconds())
@@ -155,6 +163,7 @@ func (r *Recorder) Observe(release *v1alpha1.Release) {
 	r.ready.WithLabelValues(key.Namespace, key.Name).Set(truth(meta.IsStatusConditionTrue(status.Conditions, v1alpha1.ConditionReady)))
 	r.suspended.WithLabelValues(key.Namespace, key.Name).Set(truth(release.Spec.Suspend))
 	r.held.WithLabelValues(key.Namespace, key.Name).Set(truth(status.HeldRevision != ""))
+	r.drifted.WithLabelValues(key.Namespace, key.Name).Set(float64(len(status.Drift)))
 	if status.LastGoodTime != nil {
 		r.lastGood.WithLabelValues(key.Namespace, key.Name).Set(float64(status.LastGoodTime.Unix()))
 	}
@@ -220,7 +229,7 @@ func (r *Recorder) Forget(release types.NamespacedName) {
 		DeletePartialMatch(prometheus.Labels) int
 	}{
 		r.ready, r.suspended, r.held, r.info, r.lastGood, r.lastPoll, r.objects,
-		r.version, r.expected, r.pending, r.dirty, r.attempts, r.phases, r.settled, r.migrations,
+		r.version, r.expected, r.pending, r.dirty, r.attempts, r.phases, r.settled, r.migrations, r.drifted, r.corrections,
 	} {
 		series.DeletePartialMatch(labels)
 	}

@@ -51,6 +51,7 @@ func fill(recorder *metrics.Recorder, key types.NamespacedName) {
 	recorder.Attempt(key, reconciler.OutcomeHeld, time.Second)
 	recorder.Migration(key, "shop", 3*time.Second)
 	recorder.Objects(key, map[string]int{"Deployment": 2, "Service": 1})
+	recorder.Corrected(key)
 	recorder.Observe(release(key))
 }
 

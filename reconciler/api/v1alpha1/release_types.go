@@ -88,6 +88,36 @@ type ReleaseSpec struct {
 	// +optional
 	Verify Verify `json:"verify,omitempty"`
 
+	// Prune deletes what left the commit, after the rollout is verified. Never
+	// a PersistentVolumeClaim, PersistentVolume, Namespace,
+	// CustomResourceDefinition or StatefulSet, and never more than half of all,
+	// unless the kustomization allows it by the annotation lockstep.dev/allow-prune.
+	//
+	// +optional
+	// +kubebuilder:default=true
+	Prune *bool `json:"prune,omitempty"`
+
+	// DeletionPolicy says what becomes of the objects when the Release is
+	// deleted: orphan leaves them, delete removes them under the rules of prune.
+	//
+	// +optional
+	// +kubebuilder:default=orphan
+	// +kubebuilder:validation:Enum=orphan;delete
+	DeletionPolicy string `json:"deletionPolicy,omitempty"`
+
+	// Drift is what is done about changes that others make to the objects.
+	//
+	// +optional
+	// +kubebuilder:default={}
+	Drift Drift `json:"drift,omitempty"`
+
+	// ReplaceImmutable lets an object be deleted and made anew when a field
+	// differs that the API does not let change, as the annotation
+	// lockstep.dev/replace does for one object. Never one that holds data.
+	//
+	// +optional
+	ReplaceImmutable bool `json:"replaceImmutable,omitempty"`
+
 	// Suspend stops new attempts. What runs already is finished.
 	//
 	// +optional
@@ -288,6 +318,63 @@ type Guard struct {
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=20
 	Attempts int32 `json:"attempts,omitempty"`
+}
+
+// Values of Drift.Mode and of the annotation lockstep.dev/drift.
+const (
+	// DriftCorrect puts back what differs.
+	DriftCorrect = "correct"
+	// DriftReport tells what differs.
+	DriftReport = "report"
+	// DriftIgnore does not look.
+	DriftIgnore = "ignore"
+)
+
+// Values of DeletionPolicy.
+const (
+	// DeletionOrphan leaves the objects in the cluster.
+	DeletionOrphan = "orphan"
+	// DeletionDelete removes them.
+	DeletionDelete = "delete"
+)
+
+// Drift is what is done about changes that others make.
+type Drift struct {
+	// Mode: correct puts back what differs from the commit, report only tells,
+	// ignore does not look. The annotation lockstep.dev/drift on an object
+	// says otherwise for it.
+	//
+	// +optional
+	// +kubebuilder:default=correct
+	// +kubebuilder:validation:Enum=correct;report;ignore
+	Mode string `json:"mode,omitempty"`
+
+	// Ignore names fields that others may set.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxItems=64
+	Ignore []DriftRule `json:"ignore,omitempty"`
+}
+
+// DriftRule names a field of some objects.
+type DriftRule struct {
+	// Kind of the objects; every kind when empty.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=63
+	Kind string `json:"kind,omitempty"`
+
+	// Name of the object; every name when empty.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name,omitempty"`
+
+	// Path of the field as a JSON pointer, such as /spec/replicas.
+	//
+	// +kubebuilder:validation:MaxLength=1024
+	// +kubebuilder:validation:Pattern=`^(/([^/~]|~[01])+)+$`
+	Path string `json:"path"`
 }
 
 // Rollout bounds the wait for the workload.

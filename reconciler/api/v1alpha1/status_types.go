@@ -15,6 +15,9 @@ const (
 	// ConditionSourceReady is False while the branch cannot be read. Ready
 	// does not follow it: what was delivered stays delivered.
 	ConditionSourceReady = "SourceReady"
+	// ConditionDrifted is True while objects differ from the commit and are not
+	// put back, and absent otherwise.
+	ConditionDrifted = "Drifted"
 	// ConditionSuspended is True while spec.suspend is set, and absent otherwise.
 	ConditionSuspended = "Suspended"
 )
@@ -94,6 +97,18 @@ type ReleaseStatus struct {
 	// +optional
 	HeldRevision string `json:"heldRevision,omitempty"`
 
+	// Inventory is what was applied.
+	//
+	// +optional
+	Inventory *InventoryStatus `json:"inventory,omitempty"`
+
+	// Drift lists objects that differ from the commit and are not put back,
+	// the first 50.
+	//
+	// +optional
+	// +listType=atomic
+	Drift []DriftedObject `json:"drift,omitempty"`
+
 	// Databases as they were found last.
 	//
 	// +optional
@@ -106,6 +121,39 @@ type ReleaseStatus struct {
 	// +optional
 	// +listType=atomic
 	Ledger []LedgerEntry `json:"ledger,omitempty"`
+}
+
+// InventoryStatus says how much was applied and where the list of it is.
+type InventoryStatus struct {
+	// Objects in the inventory.
+	Objects int32 `json:"objects"`
+	// Leaving is how many of them left the commit and are not gone yet.
+	//
+	// +optional
+	Leaving int32 `json:"leaving,omitempty"`
+	// Record finds the list.
+	Record string `json:"record"`
+}
+
+// DriftedObject is an object that is not as the commit has it.
+type DriftedObject struct {
+	// Object as kind and name.
+	Object string `json:"object"`
+	// Fields that differ, the first 10.
+	//
+	// +optional
+	// +listType=atomic
+	Fields []string `json:"fields,omitempty"`
+	// Manager that set one of them last, where known.
+	//
+	// +optional
+	Manager string `json:"manager,omitempty"`
+	// Reason why it is not put back: Reported, Fought or Refused.
+	Reason string `json:"reason"`
+	// Message of the API server that refuses it.
+	//
+	// +optional
+	Message string `json:"message,omitempty"`
 }
 
 // DatabaseStatus is a database as it was found last.
