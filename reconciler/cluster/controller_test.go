@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -80,6 +82,12 @@ func (w *world) loop(t *testing.T, work func(context.Context, *v1alpha1.Release)
 	t.Helper()
 	controller, err := cluster.NewController(controlplane.Config(t), "", slog.New(slog.DiscardHandler))
 	assert.NilError(t, err)
+	return w.loopOf(t, controller, work)
+}
+
+func (w *world) loopOf(t *testing.T, controller *cluster.Controller, work func(context.Context, *v1alpha1.Release) (reconciler.Next, error)) (*recordedDomain, func()) {
+	t.Helper()
+	var err error
 	w.cluster, err = cluster.New(cluster.Options{
 		Config: controlplane.Config(t), Events: events.NewFakeRecorder(1), Saved: controller.Saved,
 	})
@@ -95,6 +103,50 @@ func (w *world) loop(t *testing.T, work func(context.Context, *v1alpha1.Release)
 	t.Cleanup(end)
 	w.waitFor(t, controller.Synced)
 	return domain, end
+}
+
+// TestShards shows that a daemon with a selector looks after the Releases that
+// it chooses, and that one which is given another label changes hands.
+func TestShards(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	controlplane.InstallCRD(t)
+	shard := func(selector string) *recordedDomain {
+		controller, err := cluster.NewController(controlplane.Config(t), selector, slog.New(slog.DiscardHandler))
+		assert.NilError(t, err)
+		domain, _ := w.loopOf(t, controller, nil)
+		return domain
+	}
+	a, rest := shard("shard="+w.namespace), shard("shard!="+w.namespace)
+	storedRelease(t, w.releases(), "web")
+	assert.Equal(t, answered(t, rest.passed).Name, "web")
+	mergePatch(t, w.releases(), "web", `{"metadata":{"labels":{"shard":"`+w.namespace+`"}}}`)
+	assert.Equal(t, answered(t, a.passed).Name, "web")
+	assert.Equal(t, answered(t, rest.forgotten).Name, "web")
+}
+
+// TestLookAt shows that all Releases of a repository are looked at when
+// something moved there, and those of others are not.
+func TestLookAt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	controlplane.InstallCRD(t)
+	controller, err := cluster.NewController(controlplane.Config(t), "", slog.New(slog.DiscardHandler))
+	assert.NilError(t, err)
+	domain, _ := w.loopOf(t, controller, nil)
+	for _, name := range []string{"one", "two", "other"} {
+		made := object(t, "", manifest("url: https://git.example/"+strings.Replace(name, "two", "one", 1)+".git", "path: deploy"))
+		made.SetName(name)
+		_, err := w.releases().Create(t.Context(), made.Unstructured, metav1.CreateOptions{})
+		assert.NilError(t, err)
+		assert.Equal(t, answered(t, domain.passed).Name, name)
+	}
+	controller.LookAt(func(url string) bool { return url == "https://git.example/one.git" })
+	seen := []string{answered(t, domain.passed).Name, answered(t, domain.passed).Name}
+	slices.Sort(seen)
+	assert.DeepEqual(t, seen, []string{"one", "two"})
+	controller.Look(types.NamespacedName{Namespace: w.namespace, Name: "other"})
+	assert.Equal(t, answered(t, domain.passed).Name, "other", "and it was not looked at before")
 }
 
 // TestLoopPassesOnWhatMatters shows what wakes the loop up: a new Release, a

@@ -14,6 +14,7 @@ import (
 	"gotest.tools/v3/assert"
 	"gotest.tools/v3/poll"
 
+	"github.com/lockstep-gitops/lockstep/reconciler"
 	"github.com/lockstep-gitops/lockstep/reconciler/api/v1alpha1"
 	"github.com/lockstep-gitops/lockstep/reconciler/cluster"
 	"github.com/lockstep-gitops/lockstep/test/controlplane"
@@ -111,4 +112,44 @@ func TestEventIsSeen(t *testing.T) {
 	long := notes[corev1.EventTypeWarning+" MigrationFailed"]
 	assert.Assert(t, strings.HasPrefix(long, "100 % äää"), "%s", long)
 	assert.Assert(t, len(long) > 990 && len(long) <= 1000, "%d bytes", len(long))
+}
+
+// TestFinalizer shows that ours comes and goes beside those of others.
+func TestFinalizer(t *testing.T) {
+	t.Parallel()
+	controlplane.InstallCRD(t)
+	w := newWorld(t)
+	release := storedRelease(t, w.releases(), "web")
+	release.Finalizers = []string{"example.org/theirs"}
+	assert.NilError(t, w.cluster.SetFinalizer(t.Context(), release, true))
+	live, err := w.releases().Get(t.Context(), "web", metav1.GetOptions{})
+	assert.NilError(t, err)
+	assert.DeepEqual(t, live.GetFinalizers(), []string{"example.org/theirs", reconciler.Finalizer})
+	assert.Equal(t, live.GetResourceVersion(), release.ResourceVersion)
+
+	stale := release.DeepCopy()
+	assert.NilError(t, w.cluster.SetFinalizer(t.Context(), release, false))
+	assert.DeepEqual(t, release.Finalizers, []string{"example.org/theirs"})
+	assert.ErrorContains(t, w.cluster.SetFinalizer(t.Context(), stale, false), "the object has been modified", "what others add meanwhile is not lost")
+
+	mergePatch(t, w.releases(), "web", `{"metadata":{"finalizers":null}}`)
+	assert.NilError(t, w.releases().Delete(t.Context(), "web", metav1.DeleteOptions{}))
+	assert.NilError(t, w.cluster.SetFinalizer(t.Context(), release, true), "one that is gone needs none")
+}
+
+func TestNamespaceLeaving(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	leaving, err := w.cluster.NamespaceLeaving(t.Context(), w.namespace)
+	assert.NilError(t, err)
+	assert.Assert(t, !leaving)
+	mergePatch(t, w.configMaps(), "kube-root-ca.crt", `{"metadata":{"finalizers":["example.org/hold"]}}`)
+	defer mergePatch(t, w.configMaps(), "kube-root-ca.crt", `{"metadata":{"finalizers":null}}`)
+	assert.NilError(t, w.kube.CoreV1().Namespaces().Delete(t.Context(), w.namespace, metav1.DeleteOptions{}))
+	leaving, err = w.cluster.NamespaceLeaving(t.Context(), w.namespace)
+	assert.NilError(t, err)
+	assert.Assert(t, leaving)
+	leaving, err = w.cluster.NamespaceLeaving(t.Context(), "no-such-namespace")
+	assert.NilError(t, err)
+	assert.Assert(t, leaving)
 }
