@@ -122,3 +122,39 @@ func TestWhatLeavesTheBranchLeavesTheCluster(t *testing.T) {
 		return false, err
 	})
 }
+
+// A Release that says so takes its objects along when it is deleted.
+func TestADeletedReleaseTakesItsObjectsAlong(t *testing.T) {
+	assert.NilError(t, shared.repo.Write("extra/kustomization.yaml", "resources: [object.yaml]\n"))
+	assert.NilError(t, shared.repo.Write("extra/object.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: extra}\n"))
+	push(t, "Add another overlay", harness.Settled)
+	objects, err := harness.Parse(`
+apiVersion: lockstep.dev/v1alpha1
+kind: Release
+metadata: {name: extra, namespace: unity}
+spec:
+  source: {url: ` + harness.RepositoryURL + `, path: extra, interval: 5s, secretRef: {name: git-credentials}}
+  serviceAccountName: unity-deployer
+  deletionPolicy: delete
+`)
+	assert.NilError(t, err)
+	assert.NilError(t, shared.cluster.Apply(t.Context(), objects...))
+	exists := func(ctx context.Context) (bool, error) {
+		_, err := shared.cluster.Kube.CoreV1().ConfigMaps(harness.Namespace).Get(ctx, "extra", metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			return false, nil
+		}
+		return err == nil, err
+	}
+	becomes(t, true, exists)
+	releases := shared.cluster.Dynamic.Resource(v1alpha1.Resource()).Namespace(harness.Namespace)
+	assert.NilError(t, releases.Delete(t.Context(), "extra", metav1.DeleteOptions{}))
+	becomes(t, false, exists)
+	becomes(t, true, func(ctx context.Context) (bool, error) {
+		_, err := releases.Get(ctx, "extra", metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			return true, nil
+		}
+		return false, err
+	})
+}
