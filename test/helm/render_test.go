@@ -65,6 +65,33 @@ func TestDefaultValuesRenderTheManifests(t *testing.T) {
 	}
 }
 
+// A shard has names, a Lease and a selector of its own, and the right to that
+// Lease.
+func TestShardsStandBesideOneAnother(t *testing.T) {
+	all := rendered(t, nil)
+	shard := rendered(t, values{"shard": values{"name": "a", "selector": "shard=a"}})
+	assert.Equal(t, len(shard), len(all))
+	for id := range shard {
+		assert.Assert(t, all[id] == nil, "%s belongs to both", id)
+	}
+	text := encoded(t, shard)
+	for _, want := range []string{`"--lease=lockstep-a"`, `"--watch-selector=shard=a"`, `"resourceNames":["lockstep-a"]`} {
+		assert.Check(t, strings.Contains(text, want), "%s is missing", want)
+	}
+	assert.Check(t, !strings.Contains(encoded(t, all), "--watch-selector"))
+}
+
+func encoded(t *testing.T, objects map[string]*unstructured.Unstructured) string {
+	t.Helper()
+	var out strings.Builder
+	for _, object := range objects {
+		text, err := object.MarshalJSON()
+		assert.NilError(t, err)
+		out.Write(text)
+	}
+	return out.String()
+}
+
 // withoutHelm takes out what only the chart says: its labels, and the flags
 // whose defaults are also those of the program.
 func withoutHelm(t *testing.T, object *unstructured.Unstructured) {

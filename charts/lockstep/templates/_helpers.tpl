@@ -1,10 +1,10 @@
 {{/*
 The name of all objects. It is fixed: the daemon looks after the Releases of
 the whole cluster, so a second installation is refused by Helm, since it would
-own the same ClusterRole.
+own the same ClusterRole. Shards have names of their own.
 */}}
 {{- define "lockstep.name" -}}
-lockstep
+lockstep{{ with .Values.shard.name }}-{{ . }}{{ end }}
 {{- end }}
 
 {{- define "lockstep.labels" -}}
