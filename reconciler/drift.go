@@ -264,13 +264,16 @@ func (a *attempt) correct(ctx context.Context, change Change) error {
 	if err != nil {
 		return err
 	}
+	if change.Action == ActionUpdate && len(change.Fields) == 0 {
+		return nil // Who owns a field was put right; no value was.
+	}
 	a.Recorder.Corrected(keyOf(a.release))
-	a.Cluster.Event(a.release, false, "DriftCorrected", fmt.Sprintf("%s is put back: %s", change.Ref, differences(change)))
+	a.Cluster.EventAbout(a.release, change.Ref, false, "DriftCorrected", fmt.Sprintf("%s is put back: %s", change.Ref, differences(change)))
 	return nil
 }
 
 func (a *attempt) report(change Change, reason string) *v1alpha1.DriftedObject {
-	a.Cluster.Event(a.release, true, "Drift"+reason, fmt.Sprintf("%s differs from the commit: %s", change.Ref, differences(change)))
+	a.Cluster.EventAbout(a.release, change.Ref, true, "Drift"+reason, fmt.Sprintf("%s differs from the commit: %s", change.Ref, differences(change)))
 	return drifted(change, reason)
 }
 

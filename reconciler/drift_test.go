@@ -45,6 +45,16 @@ func TestDriftIsPutBack(t *testing.T) {
 	assert.Equal(t, w.watched[0].Token, "t1", "what was written is what is watched for now")
 }
 
+// Another that applied the same values has become an owner too: that is put
+// right and is no drift.
+func TestOwnershipAloneIsNoDrift(t *testing.T) {
+	w, r, release := meddled(t)
+	w.differs["ConfigMap a"] = reconciler.Change{Action: reconciler.ActionUpdate, Reason: "fields become owned", Live: edited("").Live}
+	again(t, r, release)
+	assert.DeepEqual(t, w.trace, []string{"apply ConfigMap a"})
+	assert.Equal(t, w.corrected, 0)
+}
+
 func TestADeletedObjectComesBack(t *testing.T) {
 	w, r, release := meddled(t)
 	w.differs = nil // It is new to Compare.

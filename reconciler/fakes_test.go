@@ -236,6 +236,10 @@ func (c clusterFake) Event(_ *v1alpha1.Release, warning bool, reason, _ string) 
 	c.w.note("event %s warning=%v", reason, warning)
 }
 
+func (c clusterFake) EventAbout(release *v1alpha1.Release, _ reconciler.Ref, warning bool, reason, message string) {
+	c.Event(release, warning, reason, message)
+}
+
 type tenantFake struct{ w *world }
 
 func (t tenantFake) Secret(_ context.Context, name string) (reconciler.Secret, error) {

@@ -242,6 +242,9 @@ type Cluster interface {
 	Unwatch(release types.NamespacedName)
 	// Event tells those who watch the Release.
 	Event(release *v1alpha1.Release, warning bool, reason, message string)
+	// EventAbout is Event with the object that it is about. Events of one
+	// reason about different objects are kept apart.
+	EventAbout(release *v1alpha1.Release, about Ref, warning bool, reason, message string)
 }
 
 // HTTPClient asks the workload.

@@ -200,6 +200,19 @@ const maxEvent = 1000
 
 // Event tells those who watch the Release.
 func (c *Cluster) Event(release *v1alpha1.Release, warning bool, reason, message string) {
+	c.tell(release, nil, warning, reason, message)
+}
+
+// EventAbout tells of an object of the Release. The API counts events up that
+// differ in their text alone, and keeps the first text: the object keeps those
+// about others apart.
+func (c *Cluster) EventAbout(release *v1alpha1.Release, about reconciler.Ref, warning bool, reason, message string) {
+	c.tell(release, &corev1.ObjectReference{
+		APIVersion: gvkOf(about).GroupVersion().String(), Kind: about.Kind, Namespace: about.Namespace, Name: about.Name,
+	}, warning, reason, message)
+}
+
+func (c *Cluster) tell(release *v1alpha1.Release, about runtime.Object, warning bool, reason, message string) {
 	kind := corev1.EventTypeNormal
 	if warning {
 		kind = corev1.EventTypeWarning
@@ -209,7 +222,7 @@ func (c *Cluster) Event(release *v1alpha1.Release, warning bool, reason, message
 	}
 	subject := &v1alpha1.Release{ObjectMeta: release.ObjectMeta}
 	subject.SetGroupVersionKind(v1alpha1.GroupVersionKind())
-	c.options.Events.Eventf(subject, nil, kind, reason, "Deliver", "%s", message)
+	c.options.Events.Eventf(subject, about, kind, reason, "Deliver", "%s", message)
 }
 
 func toUnstructured(release *v1alpha1.Release) (*unstructured.Unstructured, error) {

@@ -4,12 +4,14 @@ package e2e
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
 	"gotest.tools/v3/assert"
 	"gotest.tools/v3/assert/cmp"
 	"gotest.tools/v3/poll"
+	eventsv1 "k8s.io/api/events/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -63,6 +65,15 @@ func TestWhatIsEditedByHandIsPutBack(t *testing.T) {
 		}
 		return err == nil, err
 	})
+	for _, note := range []string{
+		"Deployment unity/unity-backend is put back: spec.replicas, set by kubectl-edit",
+		"Service unity/unity-backend is put back: it was deleted",
+	} {
+		becomes(t, true, func(ctx context.Context) (bool, error) {
+			events, err := kube.EventsV1().Events(harness.Namespace).List(ctx, metav1.ListOptions{FieldSelector: "reason=DriftCorrected"})
+			return err == nil && slices.ContainsFunc(events.Items, func(event eventsv1.Event) bool { return event.Note == note }), err
+		})
+	}
 	release, err := shared.cluster.Release(t.Context())
 	assert.NilError(t, err)
 	assert.Assert(t, isReady(release))
