@@ -31,9 +31,10 @@ func (a *attempt) place(objects []Object) ([]placed, error) {
 
 // settledAlready tells whether an object stands in the cluster as it was
 // applied, and as the commit still has it: nothing has to be asked about it.
+// Jobs are not watched, and always asked about.
 func settledAlready(object placed, held inventory, moved map[Ref]bool) bool {
 	entry, ok := held[key(object.ref)]
-	return object.known && ok && entry.UID != "" && entry.Digest == object.digest && !moved[key(object.ref)]
+	return object.known && ok && !isJob(object.object.Unstructured) && entry.UID != "" && entry.Digest == object.digest && !moved[key(object.ref)]
 }
 
 // compare finds out what applying each object would do, and asks only about

@@ -195,7 +195,7 @@ func (a *attempt) settleDrift(ctx context.Context, moved []Ref) error {
 	if err := a.listDrift(ctx, listed); err != nil {
 		return err
 	}
-	a.Cluster.Watch(a.release, watchable(a.held, current))
+	a.watch(current)
 	return failed
 }
 
@@ -293,10 +293,10 @@ func (a *attempt) seen(change Change, digest string) {
 	a.held.put(entry)
 }
 
-// watchable are the entries that are watched: what stands in the cluster and
-// in the commit. What is leaving is looked at by the next attempt.
-func watchable(held inventory, current map[Ref]bool) []Entry {
-	return slices.DeleteFunc(held.entries(), func(entry Entry) bool { return entry.UID == "" || !current[key(entry.Ref)] })
+// watch watches what stands in the cluster and in the commit. What is leaving
+// is looked at by the next attempt.
+func (a *attempt) watch(current map[Ref]bool) {
+	a.Cluster.Watch(a.release, slices.DeleteFunc(a.held.watchable(), func(entry Entry) bool { return !current[key(entry.Ref)] }))
 }
 
 func drifted(change Change, reason string) *v1alpha1.DriftedObject {

@@ -45,6 +45,16 @@ func TestDriftIsPutBack(t *testing.T) {
 	assert.Equal(t, w.watched[0].Token, "t1", "what was written is what is watched for now")
 }
 
+// A Job that somebody deleted is not run again for that.
+func TestJobsDoNotDrift(t *testing.T) {
+	w, r, release := delivered(t, "v1 ConfigMap a", "v1 ConfigMap b", "batch/v1 Job seed")
+	assert.DeepEqual(t, names(w.watched), []string{"ConfigMap a", "ConfigMap b"})
+	w.tip = commitB
+	again(t, r, release)
+	assert.Equal(t, len(w.compared), 1, "it is asked about in each attempt: %v", w.compared)
+	assert.Assert(t, strings.HasPrefix(w.compared[0], "Job seed-"))
+}
+
 // Another that applied the same values has become an owner too: that is put
 // right and is no drift.
 func TestOwnershipAloneIsNoDrift(t *testing.T) {

@@ -48,6 +48,12 @@ func (i inventory) entries() []Entry {
 	return out
 }
 
+// watchable are the entries of objects that stand in the cluster and may drift.
+// Jobs do not: to put back one that somebody deleted is to run it again.
+func (i inventory) watchable() []Entry {
+	return slices.DeleteFunc(i.entries(), func(entry Entry) bool { return entry.UID == "" || groupKind(entry.Ref) == "Job.batch" })
+}
+
 // outside are the entries of objects that are not among the changes.
 func (i inventory) outside(changes []Change) []Entry {
 	rest := make(map[Ref]bool, len(i))
@@ -127,7 +133,7 @@ func (r *Reconciler) inventoryOf(ctx context.Context, release *v1alpha1.Release,
 		held.put(entries...)
 	}
 	r.inventories.put(release, held)
-	r.Cluster.Watch(release, held.entries())
+	r.Cluster.Watch(release, held.watchable())
 	return held, nil
 }
 

@@ -122,6 +122,6 @@ func (a *attempt) prune(ctx context.Context) error {
 	for _, change := range inInventory(a.plan) {
 		current[key(change.Ref)] = true
 	}
-	a.Cluster.Watch(a.release, watchable(a.held, current))
+	a.watch(current)
 	return failed
 }
