@@ -221,7 +221,7 @@ func (a *attempt) wait(ctx context.Context, await func(context.Context) error) e
 			end = until
 		}
 		slice, cancel := context.WithDeadline(ctx, end)
-		err := await(slice)
+		err := a.aside(func() error { return await(slice) })
 		expired := slice.Err() != nil
 		cancel()
 		switch {
@@ -238,9 +238,19 @@ func (a *attempt) wait(ctx context.Context, await func(context.Context) error) e
 	}
 }
 
-// moved tells whether the branch points elsewhere by now. A branch that cannot
-// be read has not moved.
+// aside runs what only waits, so that a slow Release keeps no other from being
+// worked on.
+func (a *attempt) aside(wait func() error) error {
+	defer a.Loop.Aside()()
+	return wait()
+}
+
+// moved tells whether the branch points elsewhere by now, or the Release was
+// edited. A branch that cannot be read has not moved.
 func (a *attempt) moved(ctx context.Context) bool {
+	if a.Loop.Stale(a.release) {
+		return true
+	}
 	tip, err := a.Source.Resolve(ctx, a.repo)
 	return err == nil && tip.Commit != a.tip.Commit
 }

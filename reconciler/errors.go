@@ -61,8 +61,8 @@ func ReasonOf(err error, otherwise string) string {
 	return otherwise
 }
 
-// ErrSuperseded ends a wait because the branch moved on.
-var ErrSuperseded = errors.New("the branch moved while this revision was being delivered")
+// ErrSuperseded ends a wait because the branch moved on, or the Release did.
+var ErrSuperseded = errors.New("the branch or the Release changed while this revision was being delivered")
 
 // ErrRecordMissing says that a record is gone, or is not as it was written. It
 // is no verdict: what a record holds can be found out again.

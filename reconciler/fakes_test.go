@@ -62,6 +62,9 @@ type world struct {
 	corrected int
 	leaving   bool
 	trouble   error
+	// aside counts passes that wait; stale is a Release that was edited.
+	aside int
+	stale bool
 
 	trace []string
 	saved *v1alpha1.Release
@@ -137,7 +140,7 @@ func newRelease() *v1alpha1.Release {
 
 func (w *world) reconciler() *reconciler.Reconciler {
 	return &reconciler.Reconciler{
-		Source: source{w}, Renderer: renderer{w}, Migrations: migrations{w}, Cluster: clusterFake{w}, HTTP: httpFake{w},
+		Source: source{w}, Renderer: renderer{w}, Migrations: migrations{w}, Cluster: clusterFake{w}, HTTP: httpFake{w}, Loop: loopFake{w},
 		Recorder: recorder{w}, Log: slog.New(slog.DiscardHandler),
 		Boundary: func(phase reconciler.Phase, after bool) {
 			if w.cut != nil {
@@ -361,6 +364,15 @@ func (t tenantFake) AwaitJob(_ context.Context, _, name string) (reconciler.JobS
 	}
 	return ended, nil
 }
+
+type loopFake struct{ w *world }
+
+func (l loopFake) Aside() func() {
+	l.w.aside++
+	return func() { l.w.aside-- }
+}
+
+func (l loopFake) Stale(*v1alpha1.Release) bool { return l.w.stale }
 
 type httpFake struct{ w *world }
 

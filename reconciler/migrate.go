@@ -173,9 +173,9 @@ func (a *attempt) runToTheEnd(ctx context.Context, run MigrationRun, digest stri
 		if err := a.tenant.StartMigration(ctx, run); err != nil {
 			return err
 		}
-		job, err = a.tenant.AwaitJob(ctx, a.release.Namespace, run.Name)
+		job, err = a.awaitJob(ctx, a.release.Namespace, run.Name)
 	case runAwait:
-		job, err = a.tenant.AwaitJob(ctx, a.release.Namespace, job.Name)
+		job, err = a.awaitJob(ctx, a.release.Namespace, job.Name)
 	case runDone, runFailed:
 	}
 	if err != nil {
@@ -316,7 +316,7 @@ func (a *attempt) runJob(ctx context.Context, change Change) (JobState, error) {
 	if namespace == "" {
 		namespace = a.release.Namespace
 	}
-	job, err := a.tenant.AwaitJob(ctx, namespace, object.GetName())
+	job, err := a.awaitJob(ctx, namespace, object.GetName())
 	if err != nil {
 		return job, err
 	}
@@ -324,6 +324,15 @@ func (a *attempt) runJob(ctx context.Context, change Change) (JobState, error) {
 		return job, Terminal("JobFailed", withOrigin(object, errors.New("Job "+job.Name+": "+sentence(parseReport(job)))))
 	}
 	return job, nil
+}
+
+// awaitJob waits for the end of a Job.
+func (a *attempt) awaitJob(ctx context.Context, namespace, name string) (job JobState, err error) {
+	err = a.aside(func() error {
+		job, err = a.tenant.AwaitJob(ctx, namespace, name)
+		return err
+	})
+	return job, err
 }
 
 func ledgerHas(release *v1alpha1.Release, database, digest string) bool {

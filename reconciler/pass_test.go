@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -348,4 +349,22 @@ func TestAStatusThatCannotBeWrittenStopsThePass(t *testing.T) {
 	_, err := w.reconciler().Reconcile(t.Context(), release)
 	assert.ErrorContains(t, err, "API is away")
 	assert.Equal(t, len(w.writes()), 0)
+}
+
+// Who edits or deletes a Release need not wait for the rollout of before.
+func TestAnEditEndsTheWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, release := newWorld(), newRelease()
+		began := time.Now()
+		w.await = func(ctx context.Context, _ []reconciler.Object) error {
+			assert.Equal(t, w.aside, 1, "a pass that waits keeps its place")
+			w.stale = time.Since(began) >= time.Minute
+			<-ctx.Done()
+			return errors.New("not ready")
+		}
+		pass(t, w, release)
+		assert.Assert(t, time.Since(began) <= 2*time.Minute, "%s", time.Since(began))
+		assert.Assert(t, slices.Contains(w.trace, "attempt superseded"), "%v", w.trace)
+		assert.Equal(t, w.aside, 0)
+	})
 }

@@ -247,6 +247,16 @@ type Cluster interface {
 	EventAbout(release *v1alpha1.Release, about Ref, warning bool, reason, message string)
 }
 
+// Loop is what hands Releases to the Reconciler.
+type Loop interface {
+	// Aside tells that a pass waits and leaves its place among those that are
+	// worked on to another, until it calls back.
+	Aside() (back func())
+	// Stale tells whether the Release was edited or deleted since this pass
+	// began.
+	Stale(release *v1alpha1.Release) bool
+}
+
 // HTTPClient asks the workload.
 type HTTPClient interface {
 	// Check makes one GET and compares the answer with what is expected.

@@ -19,6 +19,7 @@ type Reconciler struct {
 	Migrations Migrations
 	Cluster    Cluster
 	HTTP       HTTPClient
+	Loop       Loop
 	Recorder   Recorder
 	Log        *slog.Logger
 

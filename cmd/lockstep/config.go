@@ -35,7 +35,7 @@ func (c *config) bind(flags *pflag.FlagSet) {
 	flags.StringVar(&c.namespace, "namespace", "", "namespace of the daemon, where its Lease is")
 	flags.StringVar(&c.leaseName, "lease", "lockstep", "name of the Lease by which one of several replicas leads")
 	flags.StringVar(&c.identity, "identity", "", "name of this process in the Lease; empty for the host name")
-	flags.IntVar(&c.workers, "workers", 50, "how many Releases are worked on at a time; most of that time is waiting")
+	flags.IntVar(&c.workers, "workers", 20, "how many Releases are worked on at a time, those that wait for a rollout or a Job not counted")
 	flags.StringVar(&c.selector, "watch-selector", "", "label selector of the Releases that this daemon looks after; give each selector its own --lease")
 	flags.Float32Var(&c.qps, "kube-qps", 0, "requests per second to the Kubernetes API for objects of Releases; 0 leaves the bound to the API server")
 	flags.IntVar(&c.burst, "kube-burst", 100, "requests at once above --kube-qps")

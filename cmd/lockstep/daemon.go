@@ -57,7 +57,7 @@ func newDaemon(c config, log *slog.Logger) (*daemon, error) {
 	kube.UserAgent = "lockstep/" + version
 	// Status, events and the Lease; what is applied has its own bound.
 	kube.QPS, kube.Burst = 50, 100
-	controller, err := cluster.NewController(kube, c.selector, log)
+	controller, err := cluster.NewController(kube, c.selector, c.workers, log)
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +80,7 @@ func newDaemon(c config, log *slog.Logger) (*daemon, error) {
 	}
 	d.domain = &reconciler.Reconciler{
 		Source: source, Renderer: newRenderer(), Migrations: database.Adapter{},
-		Cluster: d.cluster, HTTP: httpcheck.New(nil), Recorder: metrics.New(d.registry), Log: log,
+		Cluster: d.cluster, HTTP: httpcheck.New(nil), Loop: controller, Recorder: metrics.New(d.registry), Log: log,
 		Boundary: boundary(c.storeDir),
 	}
 	return d, nil
@@ -161,7 +161,7 @@ func (d *daemon) lead(ctx context.Context) error {
 		d.log.InfoContext(ctx, "leading")
 		group, working := errgroup.WithContext(ctx)
 		group.Go(func() error { return d.cluster.Run(working) })
-		group.Go(func() error { return d.controller.Work(working, d.domain, d.config.workers) })
+		group.Go(func() error { return d.controller.Work(working, d.domain) })
 		return group.Wait()
 	})
 }

@@ -86,10 +86,16 @@ func counted(t *testing.T) (*reconciler.Reconciler, *cluster.Cluster, *requests)
 	source, err := gitrepo.New(gitrepo.Options{Dir: t.TempDir()})
 	assert.NilError(t, err)
 	return &reconciler.Reconciler{
-		Source: source, Renderer: newRenderer(), Cluster: api,
+		Source: source, Renderer: newRenderer(), Cluster: api, Loop: alone{},
 		Recorder: metrics.New(prometheus.NewRegistry()), Log: slog.New(slog.DiscardHandler),
 	}, api, seen
 }
+
+// alone is the loop of a Release that is passed by hand.
+type alone struct{}
+
+func (alone) Aside() func()                { return func() {} }
+func (alone) Stale(*v1alpha1.Release) bool { return false }
 
 func twentyConfigMaps(changed string) map[string]string {
 	files := map[string]string{}

@@ -37,7 +37,12 @@ type Controller struct {
 	written  cache.MutationCache
 	queue    workqueue.TypedRateLimitingInterface[types.NamespacedName]
 	log      *slog.Logger
+	// places are taken by passes that work; those that wait leave theirs.
+	places chan struct{}
 }
+
+// maxPasses bounds the passes under way, those that only wait included.
+const maxPasses = 2000
 
 // Pauses after failures in a row.
 const (
@@ -50,8 +55,9 @@ const (
 const writtenTTL = 10 * time.Minute
 
 // NewController returns a Controller that does nothing until Watch. It knows
-// the Releases that the label selector chooses, all when it is empty.
-func NewController(config *rest.Config, selector string, log *slog.Logger) (*Controller, error) {
+// the Releases that the label selector chooses, all when it is empty, and works
+// on so many at a time; those of which a pass waits do not count.
+func NewController(config *rest.Config, selector string, workers int, log *slog.Logger) (*Controller, error) {
 	client, err := dynamic.NewForConfig(config)
 	if err != nil {
 		return nil, fmt.Errorf("client of the Kubernetes API: %w", err)
@@ -63,7 +69,8 @@ func NewController(config *rest.Config, selector string, log *slog.Logger) (*Con
 		written:  cache.NewIntegerResourceVersionMutationCache(klog.Background(), informer.GetStore(), informer.GetIndexer(), writtenTTL, false),
 		queue: workqueue.NewTypedRateLimitingQueue(
 			workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](firstPause, longPause)),
-		log: log,
+		log:    log,
+		places: make(chan struct{}, workers),
 	}
 	if err := informer.SetTransform(dropManagedFields); err != nil {
 		return nil, fmt.Errorf("informer of Releases: %w", err)
@@ -146,16 +153,32 @@ func (c *Controller) Watch(ctx context.Context) error {
 	return nil
 }
 
-// Work passes Releases to the domain, so many at a time, until the context
-// ends and the last pass has returned.
-func (c *Controller) Work(ctx context.Context, domain Domain, workers int) error {
+// Aside leaves the place of a pass that waits to another, until back is called.
+func (c *Controller) Aside() (back func()) {
+	<-c.places
+	return func() { c.places <- struct{}{} }
+}
+
+// Stale tells whether a Release was edited or deleted since it was read.
+func (c *Controller) Stale(release *v1alpha1.Release) bool {
+	object, exists, err := c.informer.GetStore().GetByKey(release.Namespace + "/" + release.Name)
+	if err != nil || !exists {
+		return err == nil
+	}
+	u, ok := object.(*unstructured.Unstructured)
+	return ok && (u.GetUID() != release.UID || u.GetGeneration() > release.Generation)
+}
+
+// Work passes Releases to the domain until the context ends and the last pass
+// has returned.
+func (c *Controller) Work(ctx context.Context, domain Domain) error {
 	if !cache.WaitForCacheSync(ctx.Done(), c.informer.HasSynced) {
 		return ctx.Err()
 	}
 	stop := context.AfterFunc(ctx, c.queue.ShutDown)
 	defer stop()
 	var running sync.WaitGroup
-	for range workers {
+	for range maxPasses {
 		running.Go(func() {
 			for c.next(ctx, domain) {
 			}
@@ -173,6 +196,8 @@ func (c *Controller) next(ctx context.Context, domain Domain) bool {
 		return false
 	}
 	defer c.queue.Done(key)
+	c.places <- struct{}{}
+	defer func() { <-c.places }()
 	release, err := c.read(key)
 	if err != nil {
 		c.log.ErrorContext(ctx, "release not readable", "namespace", key.Namespace, "release", key.Name, "error", err)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -80,7 +81,7 @@ func (*world) waitFor(t *testing.T, so func() bool) {
 // ends it and waits for its end.
 func (w *world) loop(t *testing.T, work func(context.Context, *v1alpha1.Release) (reconciler.Next, error)) (*recordedDomain, func()) {
 	t.Helper()
-	controller, err := cluster.NewController(controlplane.Config(t), "", slog.New(slog.DiscardHandler))
+	controller, err := cluster.NewController(controlplane.Config(t), "", 2, slog.New(slog.DiscardHandler))
 	assert.NilError(t, err)
 	return w.loopOf(t, controller, work)
 }
@@ -98,11 +99,58 @@ func (w *world) loopOf(t *testing.T, controller *cluster.Controller, work func(c
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { assert.Check(t, controller.Watch(ctx)) })
-	running.Go(func() { assert.Check(t, controller.Work(ctx, domain, 2)) })
+	running.Go(func() { assert.Check(t, controller.Work(ctx, domain)) })
 	end := sync.OnceFunc(func() { cancel(); running.Wait() })
 	t.Cleanup(end)
 	w.waitFor(t, controller.Synced)
 	return domain, end
+}
+
+// TestPassesThatWaitKeepNobodyWaiting shows that two workers serve a third
+// Release while two passes wait, and that what works is still bounded.
+func TestPassesThatWaitKeepNobodyWaiting(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	controlplane.InstallCRD(t)
+	controller, err := cluster.NewController(controlplane.Config(t), "", 2, slog.New(slog.DiscardHandler))
+	assert.NilError(t, err)
+	release := make(chan struct{})
+	var working, most atomic.Int32
+	domain, _ := w.loopOf(t, controller, func(context.Context, *v1alpha1.Release) (reconciler.Next, error) {
+		most.Store(max(most.Load(), working.Add(1)))
+		working.Add(-1)
+		back := controller.Aside()
+		<-release
+		back()
+		return reconciler.Next{After: time.Hour}, nil
+	})
+	defer close(release)
+	for _, name := range []string{"one", "two", "three", "four", "five"} {
+		storedRelease(t, w.releases(), name)
+		assert.Equal(t, answered(t, domain.passed).Name, name)
+	}
+	assert.Assert(t, most.Load() <= 2, "%d at a time", most.Load())
+}
+
+// TestStale shows that a pass is told of an edit and of a deletion, and of its
+// own status not.
+func TestStale(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	controlplane.InstallCRD(t)
+	controller, err := cluster.NewController(controlplane.Config(t), "", 2, slog.New(slog.DiscardHandler))
+	assert.NilError(t, err)
+	domain, _ := w.loopOf(t, controller, nil)
+	storedRelease(t, w.releases(), "web")
+	seen := answered(t, domain.passed)
+	assert.Assert(t, !controller.Stale(seen))
+	mergePatch(t, w.releases(), "web", `{"status":{"phase":"Render"}}`, "status")
+	mergePatch(t, w.releases(), "web", `{"spec":{"suspend":true}}`)
+	w.waitFor(t, func() bool { return controller.Stale(seen) })
+	edited := answered(t, domain.passed)
+	assert.Assert(t, !controller.Stale(edited))
+	assert.NilError(t, w.releases().Delete(t.Context(), "web", metav1.DeleteOptions{}))
+	w.waitFor(t, func() bool { return controller.Stale(edited) })
 }
 
 // TestShards shows that a daemon with a selector looks after the Releases that
@@ -112,7 +160,7 @@ func TestShards(t *testing.T) {
 	w := newWorld(t)
 	controlplane.InstallCRD(t)
 	shard := func(selector string) *recordedDomain {
-		controller, err := cluster.NewController(controlplane.Config(t), selector, slog.New(slog.DiscardHandler))
+		controller, err := cluster.NewController(controlplane.Config(t), selector, 2, slog.New(slog.DiscardHandler))
 		assert.NilError(t, err)
 		domain, _ := w.loopOf(t, controller, nil)
 		return domain
@@ -131,7 +179,7 @@ func TestLookAt(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	controlplane.InstallCRD(t)
-	controller, err := cluster.NewController(controlplane.Config(t), "", slog.New(slog.DiscardHandler))
+	controller, err := cluster.NewController(controlplane.Config(t), "", 2, slog.New(slog.DiscardHandler))
 	assert.NilError(t, err)
 	domain, _ := w.loopOf(t, controller, nil)
 	for _, name := range []string{"one", "two", "other"} {

@@ -36,7 +36,7 @@ func hookedRelease(t *testing.T) (*world, *cluster.Hooks, types.NamespacedName) 
 		_, err = w.releases().Create(t.Context(), made.Unstructured, metav1.CreateOptions{})
 		assert.NilError(t, err)
 	}
-	controller, err := cluster.NewController(controlplane.Config(t), "", slog.New(slog.DiscardHandler))
+	controller, err := cluster.NewController(controlplane.Config(t), "", 2, slog.New(slog.DiscardHandler))
 	assert.NilError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	stopped := make(chan error, 1)

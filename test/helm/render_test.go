@@ -114,7 +114,7 @@ func withoutHelm(t *testing.T, object *unstructured.Unstructured) {
 	only := container(t, object)
 	args, ok := only["args"].([]any)
 	assert.Assert(t, ok)
-	for _, flag := range []string{"--workers=50", "--log-format=json", "--log-level=info"} {
+	for _, flag := range []string{"--workers=20", "--log-format=json", "--log-level=info"} {
 		assert.Assert(t, slices.Contains(args, any(flag)), "no %s in %v", flag, args)
 		args = slices.DeleteFunc(args, func(arg any) bool { return arg == flag })
 	}
