@@ -37,12 +37,17 @@ e2e: deps-e2e ## the suite on a real node, or on the cluster that KUBECONFIG nam
 	go test -tags e2e -count=1 -v -p 1 -timeout 40m $(if $(KUBECONFIG),,./test/cluster) ./test/e2e
 
 .PHONY: bench
-bench: bench-render ## print every figure: value, goal, ok or short
+bench: bench-render bench-apply ## print every figure: value, goal, ok or short
 
 .PHONY: bench-render
 bench-render: ## figures of source and render (90 s)
 	@test/install.sh git
 	go run ./test/bench/render
+
+.PHONY: bench-apply
+bench-apply: ## figures of apply, drift and scale, against a bare loop (6 min)
+	@test/install.sh git
+	go run ./test/bench/apply
 
 .PHONY: build
 build: ## build the binaries into .build/bin

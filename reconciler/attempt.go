@@ -31,6 +31,9 @@ type attempt struct {
 	digests map[Ref]string
 	kept    map[Ref]bool
 
+	// waiting is true while the pass has left its place.
+	waiting bool
+
 	// unsaved is the status as it was written last, while the one in memory is
 	// ahead of it.
 	unsaved *v1alpha1.ReleaseStatus
@@ -221,7 +224,7 @@ func (a *attempt) wait(ctx context.Context, await func(context.Context) error) e
 			end = until
 		}
 		slice, cancel := context.WithDeadline(ctx, end)
-		err := a.aside(func() error { return await(slice) })
+		err := a.aside(ctx, func() error { return await(slice) })
 		expired := slice.Err() != nil
 		cancel()
 		switch {
@@ -239,9 +242,17 @@ func (a *attempt) wait(ctx context.Context, await func(context.Context) error) e
 }
 
 // aside runs what only waits, so that a slow Release keeps no other from being
-// worked on.
-func (a *attempt) aside(wait func() error) error {
-	defer a.Loop.Aside()()
+// worked on. What is aside already stays so.
+func (a *attempt) aside(ctx context.Context, wait func() error) error {
+	if a.waiting {
+		return wait()
+	}
+	a.waiting = true
+	back := a.Loop.Aside(ctx)
+	defer func() {
+		back()
+		a.waiting = false
+	}()
 	return wait()
 }
 

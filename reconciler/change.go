@@ -48,8 +48,12 @@ type Entry struct {
 	// status. ResourceVersion orders the states of one object.
 	Token           string `json:"token,omitempty"`
 	ResourceVersion string `json:"resourceVersion,omitempty"`
-	// Kept is true for an object that left the commit and must not be deleted.
+	// Kept is true for an object that must not be deleted when it leaves the
+	// commit.
 	Kept bool `json:"kept,omitempty"`
+	// Leaving is true for an object whose deletion was accepted and that is not
+	// gone yet.
+	Leaving bool `json:"leaving,omitempty"`
 }
 
 // Action is what a plan does about one object.

@@ -121,6 +121,9 @@ func (a *attempt) claim(ctx context.Context, changes []Change) error {
 	return nil
 }
 
+// beingDeleted is the reason of a change to an object that is on its way out.
+const beingDeleted = "is being deleted"
+
 // Reasons by which the cluster says what is the matter with an object.
 const (
 	// ReasonOwned is used when another Release delivers it.
@@ -158,16 +161,20 @@ func keptRefs(changes []Change) map[Ref]bool {
 
 // intend notes objects that are going to be made, before the first of them
 // is: a daemon that is killed in between must not lose them (A16). Such an
-// entry has no UID.
+// entry has no UID, also where one of that name was known: it will be another.
 func (a *attempt) intend(changes []Change) (grown bool) {
 	for _, change := range changes {
-		if change.Ref.Name == "" || !slices.Contains([]Action{ActionCreate, ActionApply, ActionReplace, ActionUpdate}, change.Action) {
+		if change.Ref.Name == "" || change.Action == ActionUnchanged && a.held[key(change.Ref)].Kept == a.kept[key(change.Ref)] {
 			continue
 		}
-		if _, ok := a.held[key(change.Ref)]; !ok {
-			a.held.put(Entry{Ref: change.Ref})
-			grown = true
+		before, known := a.held[key(change.Ref)]
+		after := before
+		after.Ref, after.Kept, after.Leaving = change.Ref, a.kept[key(change.Ref)], false
+		if slices.Contains([]Action{ActionCreate, ActionApply, ActionReplace}, change.Action) {
+			after.UID = ""
 		}
+		a.held.put(after)
+		grown = grown || !known || before != after
 	}
 	return grown
 }

@@ -28,7 +28,7 @@ func (r *Reconciler) holdForDeletion(ctx context.Context, release *v1alpha1.Rele
 func (r *Reconciler) deleted(ctx context.Context, release *v1alpha1.Release) (Next, error) {
 	retry := Next{After: release.Spec.Source.Interval.Duration, Retry: true}
 	if !slices.Contains(release.Finalizers, Finalizer) {
-		return Next{}, nil
+		return Next{After: release.Spec.Source.Interval.Duration}, nil // Somebody else holds it.
 	}
 	if release.Spec.DeletionPolicy == v1alpha1.DeletionDelete {
 		done, err := r.deleteObjects(ctx, release)
@@ -39,7 +39,7 @@ func (r *Reconciler) deleted(ctx context.Context, release *v1alpha1.Release) (Ne
 			return retry, nil
 		}
 	}
-	return Next{}, r.Cluster.SetFinalizer(ctx, release, false)
+	return Next{After: release.Spec.Source.Interval.Duration}, r.Cluster.SetFinalizer(ctx, release, false)
 }
 
 // deleteObjects deletes what a Release has applied and tells whether all of it

@@ -58,6 +58,11 @@ type fights struct {
 func (f *fights) lost(release types.NamespacedName, change Change, now time.Time) string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	for id, times := range f.times[release] {
+		if now.Sub(times[len(times)-1]) > fightWindow {
+			delete(f.times[release], id)
+		}
+	}
 	if f.times == nil {
 		f.times = map[types.NamespacedName]map[string][]time.Time{}
 	}
@@ -112,8 +117,8 @@ func withIgnored(release *v1alpha1.Release, object Object) Object {
 // applied, and puts them back or reports them. Nothing is asked when nothing
 // moved. It needs no git server: the commit is in the local store.
 func (r *Reconciler) drift(ctx context.Context, release *v1alpha1.Release, tenant Tenant) error {
-	if release.Status.Inventory == nil || release.Status.Phase != string(PhaseSettled) {
-		return nil
+	if release.Status.Inventory == nil || release.Status.Phase != string(PhaseSettled) || release.Status.ObservedGeneration != release.Generation {
+		return nil // What an edit changes goes through the phases.
 	}
 	a := &attempt{Reconciler: r, release: release, tenant: tenant, revision: release.Status.LastGoodRevision}
 	var err error
@@ -121,11 +126,10 @@ func (r *Reconciler) drift(ctx context.Context, release *v1alpha1.Release, tenan
 		return err
 	}
 	moved, synced := r.Cluster.Moved(keyOf(release))
-	if err := r.Cluster.Trouble(keyOf(release)); err != nil {
-		return r.save(ctx, release, func(release *v1alpha1.Release) { driftUnknown(release, err) })
-	}
-	if !synced || len(moved) == 0 {
-		return r.save(ctx, release, func(release *v1alpha1.Release) { driftKnown(release, synced) })
+	trouble := r.Cluster.Trouble(keyOf(release))
+	err = r.save(ctx, release, func(release *v1alpha1.Release) { driftWatched(release, synced, trouble) })
+	if err != nil || len(moved) == 0 || !synced && trouble == nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, driftTimeout)
 	defer cancel()
@@ -231,6 +235,8 @@ func (a *attempt) settleOne(ctx context.Context, change Change) (*v1alpha1.Drift
 	case change.Action == ActionUnchanged:
 		a.seen(change, a.digests[key(change.Ref)])
 		return nil, nil
+	case change.Reason == beingDeleted:
+		return nil, nil // It comes back once it is gone, which is a change again.
 	case change.Action == ActionRefuse:
 		// It stays among what moved, and is tried again: a port or a quota may
 		// be free a moment later.

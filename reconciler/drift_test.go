@@ -45,6 +45,28 @@ func TestDriftIsPutBack(t *testing.T) {
 	assert.Equal(t, w.watched[0].Token, "t1", "what was written is what is watched for now")
 }
 
+// What an edit of the Release changes goes through the phases, the database
+// before the workload: never by way of drift.
+func TestAnEditIsNoDrift(t *testing.T) {
+	w, r, release := meddled(t)
+	release.Generation++
+	again(t, r, release)
+	started, applied := slices.Index(w.trace, "event AttemptStarted warning=false"), slices.Index(w.trace, "apply ConfigMap a")
+	assert.Assert(t, started >= 0 && started < applied, "%v", w.trace)
+	assert.Equal(t, w.corrected, 0)
+}
+
+// An object that is on its way out comes back when it is gone; others do not
+// wait for that.
+func TestWhatIsBeingDeletedIsNotWaitedFor(t *testing.T) {
+	w, r, release := meddled(t)
+	w.differs["ConfigMap a"] = reconciler.Change{Action: reconciler.ActionApply, Reason: "is being deleted", Live: edited("").Live}
+	w.differs["ConfigMap b"] = edited("data.k")
+	w.moved = append(w.moved, w.watched[1].Ref)
+	again(t, r, release)
+	assert.DeepEqual(t, w.writes(), []string{"apply ConfigMap b"})
+}
+
 // A Job that somebody deleted is not run again for that.
 func TestJobsDoNotDrift(t *testing.T) {
 	w, r, release := delivered(t, "v1 ConfigMap a", "v1 ConfigMap b", "batch/v1 Job seed")
@@ -211,7 +233,11 @@ func TestObjectsThatCannotBeWatchedAreTold(t *testing.T) {
 	drift := condition(release, v1alpha1.ConditionDrifted)
 	assert.Equal(t, drift.Status, metav1.ConditionUnknown)
 	assert.Equal(t, drift.Reason, "WatchForbidden")
-	w.blind, w.trouble = false, nil
+	w.moved = []reconciler.Ref{w.watched[0].Ref}
+	again(t, r, release)
+	assert.DeepEqual(t, w.writes(), []string{"apply ConfigMap a"}) // What is seen is put back all the same.
+
+	w.blind, w.trouble, w.moved = false, nil, nil
 	again(t, r, release)
 	assert.Equal(t, string(condition(release, v1alpha1.ConditionDrifted).Status), "absent")
 }

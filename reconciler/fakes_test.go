@@ -64,7 +64,10 @@ type world struct {
 	trouble   error
 	// aside counts passes that wait; stale is a Release that was edited.
 	aside int
-	stale bool
+	// expired counts calls of Expire; recordErr is what SaveRecord answers.
+	expired   int
+	recordErr error
+	stale     bool
 
 	trace []string
 	saved *v1alpha1.Release
@@ -173,7 +176,7 @@ func (s source) Verify(_ reconciler.Tree, _ reconciler.Repository, _ reconciler.
 	return s.w.signedBy, nil
 }
 
-func (source) Expire(string) {}
+func (s source) Expire(string) { s.w.expired++ }
 
 type renderer struct{ w *world }
 
@@ -316,6 +319,9 @@ func (t tenantFake) Claim(_ context.Context, ref reconciler.Ref) error {
 }
 
 func (t tenantFake) SaveRecord(_ context.Context, _ *v1alpha1.Release, name string, content []byte) (string, error) {
+	if t.w.recordErr != nil {
+		return "", t.w.recordErr
+	}
 	pointer := fmt.Sprintf("%s/%x", name, sha256.Sum256(content))
 	if t.w.records == nil {
 		t.w.records = map[string][]byte{}
@@ -330,6 +336,11 @@ func (t tenantFake) LoadRecord(_ context.Context, _ *v1alpha1.Release, pointer s
 		return nil, reconciler.ErrRecordMissing
 	}
 	return content, nil
+}
+
+func (t tenantFake) DropRecord(_ context.Context, _ *v1alpha1.Release, pointer string) error {
+	delete(t.w.records, pointer)
+	return nil
 }
 
 func (t tenantFake) DropRecords(_ context.Context, _ *v1alpha1.Release, keep []string) error {
@@ -367,8 +378,11 @@ func (t tenantFake) AwaitJob(_ context.Context, _, name string) (reconciler.JobS
 
 type loopFake struct{ w *world }
 
-func (l loopFake) Aside() func() {
+func (l loopFake) Aside(context.Context) func() {
 	l.w.aside++
+	if l.w.aside > 1 {
+		panic("a place is left twice")
+	}
 	return func() { l.w.aside-- }
 }
 

@@ -74,28 +74,29 @@ type inventories struct {
 }
 
 type loaded struct {
-	// record that it was read from or written to.
-	record string
-	held   inventory
+	// record that it was read from or written to, and the one before, which a
+	// written status may still name.
+	record, older string
+	// swept is true once records were removed that nothing names any more: of
+	// a process that was killed before it wrote the status.
+	swept bool
+	held  inventory
 }
 
-func (i *inventories) get(release *v1alpha1.Release) (inventory, bool) {
+func (i *inventories) get(release *v1alpha1.Release) (loaded, bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	found, ok := i.entries[keyOf(release)]
-	if !ok || found.record != recordOf(release) {
-		return nil, false
-	}
-	return found.held, true
+	return found, ok && found.record == recordOf(release)
 }
 
-func (i *inventories) put(release *v1alpha1.Release, held inventory) {
+func (i *inventories) put(release *v1alpha1.Release, entry loaded) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.entries == nil {
 		i.entries = map[types.NamespacedName]loaded{}
 	}
-	i.entries[keyOf(release)] = loaded{record: recordOf(release), held: held}
+	i.entries[keyOf(release)] = entry
 }
 
 func (i *inventories) forget(key types.NamespacedName) {
@@ -114,8 +115,8 @@ func recordOf(release *v1alpha1.Release) string {
 // inventoryOf returns what a Release has applied. It belongs to the pass: no
 // other pass of the same Release runs.
 func (r *Reconciler) inventoryOf(ctx context.Context, release *v1alpha1.Release, tenant Tenant) (inventory, error) {
-	if held, ok := r.inventories.get(release); ok {
-		return held, nil
+	if known, ok := r.inventories.get(release); ok {
+		return known.held, nil
 	}
 	held := inventory{}
 	if record := recordOf(release); record != "" {
@@ -132,7 +133,7 @@ func (r *Reconciler) inventoryOf(ctx context.Context, release *v1alpha1.Release,
 		}
 		held.put(entries...)
 	}
-	r.inventories.put(release, held)
+	r.inventories.put(release, loaded{record: recordOf(release), swept: recordOf(release) == "", held: held})
 	r.Cluster.Watch(release, held.watchable())
 	return held, nil
 }
@@ -146,18 +147,34 @@ func (r *Reconciler) recordInventory(ctx context.Context, release *v1alpha1.Rele
 	if err != nil {
 		return err
 	}
+	known, _ := r.inventories.get(release)
 	before := recordOf(release)
 	record, err := tenant.SaveRecord(ctx, release, inventoryRecord, content)
 	if err != nil {
 		return fmt.Errorf("save the inventory: %w", err)
 	}
-	if before != "" && before != record {
-		if err := tenant.DropRecords(ctx, release, []string{before, record}); err != nil {
+	if before != record {
+		if err := dropRecords(ctx, release, tenant, known, before, record); err != nil {
 			return fmt.Errorf("drop old records: %w", err)
 		}
+		known.older, known.swept = before, true
 	}
 	release.Status.Inventory = &v1alpha1.InventoryStatus{Objects: int32(len(held)), Leaving: int32(leaving), Record: record}
-	r.inventories.put(release, held)
+	known.record, known.held = record, held
+	r.inventories.put(release, known)
+	return nil
+}
+
+// dropRecords removes what neither the written status nor the next one names.
+func dropRecords(ctx context.Context, release *v1alpha1.Release, tenant Tenant, known loaded, before, record string) error {
+	switch {
+	case before == "":
+		return nil
+	case !known.swept:
+		return tenant.DropRecords(ctx, release, []string{before, record})
+	case known.older != "" && known.older != record:
+		return tenant.DropRecord(ctx, release, known.older)
+	}
 	return nil
 }
 
@@ -165,7 +182,12 @@ func (r *Reconciler) recordInventory(ctx context.Context, release *v1alpha1.Rele
 // end of the attempt, writes the status.
 func (a *attempt) recordInventory(ctx context.Context, leaving int) error {
 	a.aheadOfStatus()
-	return a.Reconciler.recordInventory(ctx, a.release, a.tenant, a.held, leaving)
+	err := a.Reconciler.recordInventory(ctx, a.release, a.tenant, a.held, leaving)
+	if err != nil {
+		// What is in memory only would be taken for recorded by the next pass.
+		a.inventories.forget(keyOf(a.release))
+	}
+	return err
 }
 
 // compareRefs orders Refs for people: by namespace, kind and name.

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"gotest.tools/v3/assert"
 	"gotest.tools/v3/assert/cmp"
@@ -106,6 +107,54 @@ func TestIntentIsRecordedBeforeTheWrite(t *testing.T) {
 	assert.DeepEqual(t, w.writes(), []string{"delete ConfigMap fresh"})
 }
 
+// A16: what could not be recorded is recorded by the next pass, not taken for
+// recorded because it is in memory.
+func TestAFailedRecordIsWrittenByTheNextPass(t *testing.T) {
+	w, release := newWorld(), newRelease()
+	release.Spec.Databases, release.Spec.Verify = nil, v1alpha1.Verify{}
+	w.recordErr = errors.New("timeout")
+	r := w.reconciler()
+	again(t, r, release)
+	assert.DeepEqual(t, w.writes(), []string(nil))
+	w.recordErr = nil
+	w.applyErr = errors.New("killed")
+	again(t, r, release)
+	assert.Assert(t, w.saved.Status.Inventory != nil, "objects were written without a record")
+	assert.Equal(t, w.saved.Status.Inventory.Objects, int32(3))
+}
+
+// A18: an object that says never is known as such before it is made, and after
+// a restart.
+func TestNeverIsRecordedWithTheIntent(t *testing.T) {
+	w, r, release := delivered(t, "v1 ConfigMap a", "v1 ConfigMap b", "v1 ConfigMap c")
+	w.tip, w.objects = commitB, objects("v1 ConfigMap a", "v1 ConfigMap b", "v1 ConfigMap c", "v1 ConfigMap precious")
+	annotated(w.objects[2], reconciler.PruneAnnotation, "never")
+	annotated(w.objects[3], reconciler.PruneAnnotation, "never")
+	w.applyErr = reconciler.Terminalf("Broken", "no")
+	again(t, r, release)
+	assert.Equal(t, w.saved.Status.Phase, "Held")
+
+	w.applyErr, w.tip, w.trace = nil, strings.Repeat("c", 40), nil
+	w.objects = objects("v1 ConfigMap a", "v1 ConfigMap b")
+	again(t, w.reconciler(), release)
+	assert.Equal(t, w.saved.Status.Phase, "Settled")
+	assert.DeepEqual(t, w.writes(), []string(nil))
+}
+
+// A16: an object that is made anew is another one; a record that has the UID of
+// the old one would lose it.
+func TestAnObjectMadeAnewIsRecordedWithoutItsOldUID(t *testing.T) {
+	w, r, release := delivered(t, "v1 ConfigMap a", "v1 ConfigMap b")
+	w.tip = commitB
+	w.moved = []reconciler.Ref{w.watched[0].Ref}
+	release.Spec.Drift.Mode = v1alpha1.DriftIgnore
+	w.applyErr = reconciler.Terminalf("Broken", "no")
+	again(t, r, release)
+	record := string(w.records[w.saved.Status.Inventory.Record])
+	assert.Assert(t, strings.Contains(record, `"name":"a","uid":""`), record)
+	assert.Assert(t, strings.Contains(record, `"name":"b","uid":"uid-b"`), record)
+}
+
 func TestALostInventoryIsToldAndNothingIsDeleted(t *testing.T) {
 	w, _, release := delivered(t, "v1 ConfigMap a", "v1 ConfigMap b")
 	w.records, w.tip = nil, commitB
@@ -169,6 +218,7 @@ func TestPruneHasBrakes(t *testing.T) {
 		"all is not a claim (A18)":        {[]int{0, 1, 2, 4, 5}, "*", nil, `PersistentVolumeClaim/data left the commit and may hold data`},
 		"a claim, allowed by name":        {[]int{0, 1, 2, 4, 5}, "PersistentVolumeClaim/data", []string{"delete PersistentVolumeClaim data"}, ""},
 		"a StatefulSet (A18)":             {[]int{0, 1, 2, 3, 5}, "PersistentVolumeClaim/data", nil, "StatefulSet/db left the commit"},
+		"half of them":                    {[]int{0, 1, 2, 3, 4}, "", []string{"delete ConfigMap d"}, ""},
 		"two allowed, what uses it first": {[]int{0, 1, 2, 5}, "PersistentVolumeClaim/data, StatefulSet/db", []string{"delete StatefulSet db", "delete PersistentVolumeClaim data"}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -191,6 +241,40 @@ func TestPruneHasBrakes(t *testing.T) {
 			assert.Equal(t, w.saved.Status.Phase, "Settled")
 		})
 	}
+}
+
+// Names that change with their content are no loss, and neither are Jobs.
+func TestNewNamesAreNoLoss(t *testing.T) {
+	w, r, release := delivered(t, "apps/v1 Deployment web", "v1 ConfigMap c-1", "v1 Secret s-1", "batch/v1 Job one", "batch/v1 Job two")
+	w.tip, w.objects = commitB, objects("apps/v1 Deployment web", "v1 ConfigMap c-2", "v1 Secret s-2")
+	again(t, r, release)
+	assert.Equal(t, w.saved.Status.Phase, "Settled", "%v", w.saved.Status.Conditions)
+}
+
+// What was allowed once and waits for its finalizer needs not be allowed again,
+// and what is kept does not hide a loss.
+func TestBrakesCountWhatCanBeLost(t *testing.T) {
+	w, r, release := delivered(t, "v1 ConfigMap a", "v1 PersistentVolumeClaim data")
+	w.stays = map[string]bool{"PersistentVolumeClaim data": true}
+	w.tip, w.objects = commitB, objects("v1 ConfigMap a")
+	w.files = map[string]string{"overlay/kustomization.yaml": "metadata: {annotations: {lockstep.dev/allow-prune: PersistentVolumeClaim/data}}\n"}
+	again(t, r, release)
+	assert.Equal(t, w.saved.Status.Phase, "Settled")
+	w.tip, w.files = commitA, nil
+	again(t, r, release)
+	assert.Equal(t, w.saved.Status.Phase, "Settled", "%v", w.saved.Status.Conditions)
+
+	w, release = newWorld(), newRelease()
+	release.Spec.Databases, release.Spec.Verify = nil, v1alpha1.Verify{}
+	w.objects = objects("v1 ConfigMap a", "v1 ConfigMap b", "v1 ConfigMap c", "v1 Secret k1", "v1 Secret k2", "v1 Secret k3")
+	for _, object := range w.objects[3:] {
+		annotated(object, reconciler.PruneAnnotation, "never")
+	}
+	r = w.reconciler()
+	again(t, r, release)
+	w.tip, w.objects = commitB, w.objects[:1]
+	again(t, r, release)
+	assert.Check(t, cmp.Contains(condition(w.saved, v1alpha1.ConditionReady).Message, "without 2 of the 3 objects"))
 }
 
 func TestObjectsThatSayNeverStay(t *testing.T) {
@@ -251,6 +335,13 @@ func TestDeletionOfARelease(t *testing.T) {
 			assert.Equal(t, len(release.Finalizers), 0)
 		})
 	}
+}
+
+// A Release that somebody else's finalizer holds is no reason to hurry.
+func TestDeletionThatOthersHold(t *testing.T) {
+	_, r, release := delivered(t, "v1 Service web")
+	release.DeletionTimestamp, release.Finalizers = &metav1.Time{}, []string{"example.org/theirs"}
+	assert.Equal(t, again(t, r, release), reconciler.Next{After: 30 * time.Second})
 }
 
 func TestDeletionWaitsForWhatIsHeld(t *testing.T) {

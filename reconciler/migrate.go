@@ -328,7 +328,7 @@ func (a *attempt) runJob(ctx context.Context, change Change) (JobState, error) {
 
 // awaitJob waits for the end of a Job.
 func (a *attempt) awaitJob(ctx context.Context, namespace, name string) (job JobState, err error) {
-	err = a.aside(func() error {
+	err = a.aside(ctx, func() error {
 		job, err = a.tenant.AwaitJob(ctx, namespace, name)
 		return err
 	})

@@ -207,6 +207,8 @@ type Tenant interface {
 	// LoadRecord reads a record. The error is ErrRecordMissing when it is gone
 	// or damaged.
 	LoadRecord(ctx context.Context, owner *v1alpha1.Release, pointer string) ([]byte, error)
+	// DropRecord deletes a record.
+	DropRecord(ctx context.Context, owner *v1alpha1.Release, pointer string) error
 	// DropRecords deletes all records of the Release but those to keep.
 	DropRecords(ctx context.Context, owner *v1alpha1.Release, keep []string) error
 	// Await watches the objects until all are done. It returns an error that
@@ -250,8 +252,9 @@ type Cluster interface {
 // Loop is what hands Releases to the Reconciler.
 type Loop interface {
 	// Aside tells that a pass waits and leaves its place among those that are
-	// worked on to another, until it calls back.
-	Aside() (back func())
+	// worked on to another, until it calls back, which waits for a place at
+	// most until ctx ends.
+	Aside(ctx context.Context) (back func())
 	// Stale tells whether the Release was edited or deleted since this pass
 	// began.
 	Stale(release *v1alpha1.Release) bool

@@ -38,16 +38,13 @@ func groupKind(ref Ref) string {
 func planPrune(held inventory, changes []Change, allowed []string) ([]Change, error) {
 	var out []Change
 	var guarded []string
-	going := 0
 	for _, entry := range held.outside(changes) {
 		change := Change{Ref: entry.Ref, Action: ActionDelete}
 		switch {
 		case entry.Kept:
 			change.Action, change.Reason = ActionKeep, PruneAnnotation+" is never"
-		case protected(entry.Ref) && !slices.Contains(allowed, entry.Kind+"/"+entry.Name):
+		case protected(entry.Ref) && !entry.Leaving && !slices.Contains(allowed, entry.Kind+"/"+entry.Name):
 			guarded = append(guarded, entry.Kind+"/"+entry.Name)
-		default:
-			going++
 		}
 		out = append(out, change)
 	}
@@ -55,11 +52,33 @@ func planPrune(held inventory, changes []Change, allowed []string) ([]Change, er
 		return nil, Terminalf("PruneRefused", "%s left the commit and may hold data: to have it deleted, put the annotation %s: %q into the metadata of the kustomization; to keep it, bring it back with the annotation %s: never, and take it out again",
 			strings.Join(guarded, " "), AllowPruneAnnotation, strings.Join(guarded, " "), PruneAnnotation)
 	}
-	if going > 1 && going*2 > len(held) && !slices.Contains(allowed, "*") {
-		return nil, Terminalf("PruneRefused", "the commit is without %d of the %d objects that were applied, more than half: if that is meant, put the annotation %s: \"*\" into the metadata of the kustomization", going, len(held), AllowPruneAnnotation)
+	if lost, all := losses(held, changes); lost > 1 && lost*2 > all && !slices.Contains(allowed, "*") {
+		return nil, Terminalf("PruneRefused", "the commit is without %d of the %d objects that were applied, more than half: if that is meant, put the annotation %s: \"*\" into the metadata of the kustomization", lost, all, AllowPruneAnnotation)
 	}
 	slices.SortStableFunc(out, func(a, b Change) int { return pruneRank(a.Ref) - pruneRank(b.Ref) })
 	return out, nil
+}
+
+// losses counts the objects that a commit takes away, and all that it could
+// take away. Of each kind and namespace, as many as are new do not count: names
+// with a hash change with their content. Jobs do so by design, and what is kept
+// or on its way out cannot be lost.
+func losses(held inventory, changes []Change) (lost, all int) {
+	type place struct{ kind, namespace string }
+	balance := map[place]int{}
+	for _, entry := range held {
+		if at := (place{groupKind(entry.Ref), entry.Namespace}); at.kind != "Job.batch" && !entry.Kept && !entry.Leaving {
+			balance[at]++
+			all++
+		}
+	}
+	for _, change := range changes {
+		balance[place{groupKind(change.Ref), change.Ref.Namespace}]--
+	}
+	for _, entries := range balance {
+		lost += max(entries, 0)
+	}
+	return lost, all
 }
 
 // pruneRank orders deletions: first what uses, then what is used, definitions
@@ -95,6 +114,17 @@ func allowedPrune(tree Tree, folder string) ([]string, error) {
 	return nil, nil
 }
 
+// leave marks what was asked to go and is still there: to find it again is no
+// new loss.
+func (a *attempt) leave(going []Entry) {
+	for _, entry := range going {
+		if left, ok := a.held[key(entry.Ref)]; ok {
+			left.Leaving = true
+			a.held.put(left)
+		}
+	}
+}
+
 // prune deletes what left the commit, now that what replaces it is verified.
 // What cannot be deleted yet stays in the inventory and is tried again.
 func (a *attempt) prune(ctx context.Context) error {
@@ -110,6 +140,7 @@ func (a *attempt) prune(ctx context.Context) error {
 		gone, err := a.tenant.Delete(ctx, going)
 		a.held.drop(gone...)
 		leaving, failed = len(going)-len(gone), err
+		a.leave(going)
 	}
 	if ReasonOf(failed, "") == ReasonTerminating {
 		a.Cluster.Event(a.release, true, ReasonTerminating, failed.Error())

@@ -69,6 +69,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, release *v1alpha1.Release) (
 		return interval, ctx.Err()
 	}
 	if err != nil {
+		// Who asked for a look does not want to wait for the next one.
+		interval.Retry = interval.Retry || wished(release) && !IsTerminal(err)
 		return interval, r.unreachable(ctx, release, err)
 	}
 	r.Recorder.Polled(keyOf(release), time.Now())
@@ -79,7 +81,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, release *v1alpha1.Release) (
 	case actionStart:
 		err = a.start(ctx)
 	case actionResume:
-		err = nil
+		a.aheadOfStatus()
+		handled(release)
 	}
 	if err != nil {
 		return interval, err
@@ -92,6 +95,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, release *v1alpha1.Release) (
 // rotated password is taken up within the same poll (G15).
 func (r *Reconciler) tip(ctx context.Context, release *v1alpha1.Release, tenant Tenant) (Repository, Tip, error) {
 	repo := repositoryOf(release)
+	if repo.MaxAge == 0 {
+		r.Source.Expire(repo.URL) // An answer that is under way may be from before the wish.
+	}
 	fresh := false
 	for {
 		secret, read, err := r.credentials.get(ctx, release, tenant)
@@ -120,10 +126,20 @@ func repositoryOf(release *v1alpha1.Release) Repository {
 		Reference: Reference{Branch: source.FollowedBranch(), Tag: source.Tag, Semver: source.Semver},
 		MaxAge:    shareAge(release),
 	}
-	if requestedAt(release) != release.Status.LastHandledRequestedAt {
+	if wished(release) {
 		repo.MaxAge = 0
 	}
 	return repo
+}
+
+// wished tells whether somebody asked for a look that was not taken yet.
+func wished(release *v1alpha1.Release) bool {
+	return requestedAt(release) != release.Status.LastHandledRequestedAt
+}
+
+// handled notes that the look was taken.
+func handled(release *v1alpha1.Release) {
+	release.Status.LastHandledRequestedAt = requestedAt(release)
 }
 
 // shareAge is how old an answer may be that another Release of the same

@@ -52,11 +52,20 @@ func TestAnAnswerIsSharedUnlessALookIsAskedFor(t *testing.T) {
 	assert.Equal(t, w.asked.MaxAge, 27*time.Second)
 }
 
-func TestAWishIsHandledAlthoughTheSourceCannotBeRead(t *testing.T) {
+// A wish that met an outage is still one: it is not left to the next interval,
+// which may be a day away. One that only an edit can fulfil is done with.
+func TestAWishOutlivesAnOutage(t *testing.T) {
 	w, release := newWorld(), newRelease()
 	w.tipErr = reconciler.Transientf("ServerUnreachable", "no route to host")
 	release.Annotations = map[string]string{v1alpha1.RequestedAtAnnotation: "now"}
-	pass(t, w, release)
+	next := pass(t, w, release)
+	assert.Assert(t, next.Retry)
+	assert.Equal(t, w.saved.Status.LastHandledRequestedAt, "")
+	assert.Assert(t, w.expired > 0, "an answer under way may be from before the wish")
+
+	w.tipErr = reconciler.Terminalf("CredentialsInvalid", "no password")
+	next = pass(t, w, release)
+	assert.Assert(t, !next.Retry)
 	assert.Equal(t, w.saved.Status.LastHandledRequestedAt, "now")
 }
 

@@ -56,7 +56,7 @@ func suspend(release *v1alpha1.Release) {
 
 // reachable marks that the branch was read and holds nothing new.
 func reachable(release *v1alpha1.Release) {
-	release.Status.LastHandledRequestedAt = requestedAt(release)
+	handled(release)
 	dropCondition(release, v1alpha1.ConditionSuspended)
 	setCondition(release, v1alpha1.ConditionSourceReady, metav1.ConditionTrue, "BranchRead", "the branch can be read")
 }
@@ -64,7 +64,9 @@ func reachable(release *v1alpha1.Release) {
 // sourceFailed marks that the branch could not be read. A Release that never
 // delivered anything is not ready because of it; one that did stays as it is.
 func sourceFailed(release *v1alpha1.Release, err error) {
-	release.Status.LastHandledRequestedAt = requestedAt(release)
+	if IsTerminal(err) {
+		handled(release)
+	}
 	dropCondition(release, v1alpha1.ConditionSuspended)
 	reason := ReasonOf(err, "SourceFailed")
 	setCondition(release, v1alpha1.ConditionSourceReady, metav1.ConditionFalse, reason, err.Error())
@@ -165,14 +167,15 @@ func putDrift(release *v1alpha1.Release, listed []v1alpha1.DriftedObject) {
 		fmt.Sprintf("%d objects differ from the commit and are not put back: %s", len(listed), strings.Join(names, ", ")))
 }
 
-// driftUnknown tells that objects cannot be watched: what others change there
-// is found by the next attempt only.
-func driftUnknown(release *v1alpha1.Release, err error) {
-	setCondition(release, v1alpha1.ConditionDrifted, metav1.ConditionUnknown, ReasonOf(err, "WatchFailed"), err.Error())
-}
-
-// driftKnown ends driftUnknown.
-func driftKnown(release *v1alpha1.Release, synced bool) {
+// driftWatched tells when objects cannot be watched: what others change there
+// is found by the next attempt only. What is known to have drifted says more.
+func driftWatched(release *v1alpha1.Release, synced bool, trouble error) {
+	if trouble != nil && len(release.Status.Drift) == 0 {
+		setCondition(release, v1alpha1.ConditionDrifted, metav1.ConditionUnknown, ReasonOf(trouble, "WatchFailed"), trouble.Error())
+	}
+	if trouble != nil {
+		return
+	}
 	unknown := meta.IsStatusConditionPresentAndEqual(release.Status.Conditions, v1alpha1.ConditionDrifted, metav1.ConditionUnknown)
 	if synced && unknown {
 		putDrift(release, release.Status.Drift)

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/lockstep-gitops/lockstep/reconciler/api/v1alpha1"
 )
 
@@ -106,6 +108,7 @@ func (a *attempt) makePlan(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	own(stages.Migrate, a.release)
 	sets, err := a.readMigrations()
 	if err != nil {
 		return err
@@ -126,6 +129,20 @@ func (a *attempt) makePlan(ctx context.Context) error {
 	a.plan.Sets = sets
 	a.kept = keptRefs(changes)
 	return a.planDeletions(changes)
+}
+
+// own makes Jobs that migrate part of the Release: they are no part of the
+// inventory, since a Job that ran is evidence, and go when it goes.
+func own(jobs []Object, release *v1alpha1.Release) {
+	for _, job := range jobs {
+		if namespace := job.GetNamespace(); namespace != "" && namespace != release.Namespace {
+			continue // An owner is of the same namespace.
+		}
+		job.SetOwnerReferences([]metav1.OwnerReference{{
+			APIVersion: v1alpha1.GroupVersionKind().GroupVersion().String(), Kind: v1alpha1.GroupVersionKind().Kind,
+			Name: release.Name, UID: release.UID,
+		}})
+	}
 }
 
 func (a *attempt) planDeletions(changes []Change) error {
@@ -187,7 +204,9 @@ func (a *attempt) rollout(ctx context.Context) error {
 }
 
 func (a *attempt) applyAndAwait(ctx context.Context, changes []Change) error {
-	if err := a.write(ctx, changes); err != nil {
+	// What is being deleted is waited for before it is made anew, and a kind
+	// until it is served: a write may take as long as a rollout.
+	if err := a.wait(ctx, func(ctx context.Context) error { return a.write(ctx, changes) }); err != nil {
 		return err
 	}
 	objects := make([]Object, len(changes))

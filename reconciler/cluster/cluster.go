@@ -29,6 +29,8 @@ import (
 	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/flowcontrol"
 
+	"github.com/klauspost/compress/zstd"
+
 	"github.com/lockstep-gitops/lockstep/reconciler"
 	"github.com/lockstep-gitops/lockstep/reconciler/api/v1alpha1"
 )
@@ -74,6 +76,7 @@ type Cluster struct {
 	mapper    meta.ResettableRESTMapper
 	sentry    *Sentry
 	metadata  metadata.Interface
+	packer    *zstd.Encoder
 
 	mu sync.Mutex
 	// discovered is when the kinds of the API were last asked for anew.
@@ -101,6 +104,10 @@ func New(options Options) (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("client of the Kubernetes API: %w", err)
 	}
+	packer, err := newPacker()
+	if err != nil {
+		return nil, fmt.Errorf("compressor of records: %w", err)
+	}
 	if options.Moved == nil {
 		options.Moved = func(types.NamespacedName) {}
 	}
@@ -112,6 +119,7 @@ func New(options Options) (*Cluster, error) {
 		discovery: kinds,
 		mapper:    mapper,
 		metadata:  names,
+		packer:    packer,
 		sentry:    NewSentry(options.Config, mapper, options.Log, options.Moved),
 	}, nil
 }

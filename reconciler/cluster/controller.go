@@ -39,6 +39,10 @@ type Controller struct {
 	log      *slog.Logger
 	// places are taken by passes that work; those that wait leave theirs.
 	places chan struct{}
+
+	mu sync.Mutex
+	// looked is when changed objects last caused a pass, or will.
+	looked map[types.NamespacedName]time.Time
 }
 
 // maxPasses bounds the passes under way, those that only wait included.
@@ -71,6 +75,7 @@ func NewController(config *rest.Config, selector string, workers int, log *slog.
 			workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](firstPause, longPause)),
 		log:    log,
 		places: make(chan struct{}, workers),
+		looked: map[types.NamespacedName]time.Time{},
 	}
 	if err := informer.SetTransform(dropManagedFields); err != nil {
 		return nil, fmt.Errorf("informer of Releases: %w", err)
@@ -136,9 +141,23 @@ func (c *Controller) LookAt(same func(url string) bool) {
 	}
 }
 
-// Look queues a Release of whose objects one was changed by somebody else. A
-// burst of changes is one pass.
-func (c *Controller) Look(key types.NamespacedName) { c.queue.Add(key) }
+// lookPause is the least time between two passes that changed objects cause.
+// An object that is written all the time costs no more than one in it.
+const lookPause = time.Second
+
+// Look queues a Release of whose objects one was changed by somebody else: at
+// once, or a second after the last time. A burst of changes is one pass.
+func (c *Controller) Look(key types.NamespacedName) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	at := c.looked[key].Add(lookPause)
+	if at.Before(now) {
+		at = now
+	}
+	c.looked[key] = at
+	c.queue.AddAfter(key, at.Sub(now))
+}
 
 // Saved takes note of a status that was written, so that the next pass does
 // not decide on the state of before.
@@ -154,9 +173,23 @@ func (c *Controller) Watch(ctx context.Context) error {
 }
 
 // Aside leaves the place of a pass that waits to another, until back is called.
-func (c *Controller) Aside() (back func()) {
-	<-c.places
-	return func() { c.places <- struct{}{} }
+// When ctx ends there is no place to come back to: the pass is about to end.
+func (c *Controller) Aside(ctx context.Context) (back func()) {
+	c.leave()
+	return func() {
+		select {
+		case c.places <- struct{}{}:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// leave gives a place back, if it is held.
+func (c *Controller) leave() {
+	select {
+	case <-c.places:
+	default:
+	}
 }
 
 // Stale tells whether a Release was edited or deleted since it was read.
@@ -197,7 +230,7 @@ func (c *Controller) next(ctx context.Context, domain Domain) bool {
 	}
 	defer c.queue.Done(key)
 	c.places <- struct{}{}
-	defer func() { <-c.places }()
+	defer c.leave()
 	release, err := c.read(key)
 	if err != nil {
 		c.log.ErrorContext(ctx, "release not readable", "namespace", key.Namespace, "release", key.Name, "error", err)
@@ -205,6 +238,9 @@ func (c *Controller) next(ctx context.Context, domain Domain) bool {
 	}
 	if release == nil {
 		c.queue.Forget(key)
+		c.mu.Lock()
+		delete(c.looked, key)
+		c.mu.Unlock()
 		domain.Forget(key)
 		return true
 	}

@@ -119,7 +119,7 @@ func TestPassesThatWaitKeepNobodyWaiting(t *testing.T) {
 	domain, _ := w.loopOf(t, controller, func(context.Context, *v1alpha1.Release) (reconciler.Next, error) {
 		most.Store(max(most.Load(), working.Add(1)))
 		working.Add(-1)
-		back := controller.Aside()
+		back := controller.Aside(t.Context())
 		<-release
 		back()
 		return reconciler.Next{After: time.Hour}, nil

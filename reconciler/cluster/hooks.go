@@ -78,7 +78,7 @@ func (h *Hooks) Token(key types.NamespacedName) ([]byte, bool) {
 		if token, err := h.readToken(release, known.name); err != nil {
 			h.log.Warn("token of the webhook not readable", "namespace", key.Namespace, "release", key.Name, "error", err)
 		} else {
-			known.token, known.stale = token, false
+			known.token, known.stale = token, token == nil
 		}
 	}
 	return known.token, known.token != nil

@@ -46,6 +46,7 @@ func (t *tenant) mark(metadata map[string]any) {
 		if marked == nil {
 			marked = map[string]any{}
 		}
+		delete(marked, ClaimAnnotation) // It is never of a commit.
 		maps.Copy(marked, value)
 		metadata[field] = marked
 	}

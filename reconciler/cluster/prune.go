@@ -156,11 +156,18 @@ func unlessGone(err error) error {
 // is another one, or another Release's, or on its way out.
 func (p *pruning) spare(ctx context.Context, entry reconciler.Entry, found *metav1.PartialObjectMetadata) (bool, error) {
 	switch {
-	case !p.means(entry, found) || p.otherOwner(found):
+	case !p.means(entry, found):
 		return true, nil
+	case found.Annotations[OwnerAnnotation] != p.owner():
+		return true, nil // It was handed over, or somebody took our marks off.
+	case found.Annotations[reconciler.PruneAnnotation] == "never":
+		return true, nil
+	}
+	entry.UID = string(found.UID)
+	switch {
 	case found.DeletionTimestamp != nil:
 		return true, dying(entry.Ref, found)
-	case claimed(found, p.owner()):
+	case claimed(found, p.owner()) && p.cluster.delivers(ctx, found.Annotations[ClaimAnnotation]):
 		return true, p.Release(ctx, entry)
 	}
 	return false, nil

@@ -178,19 +178,52 @@ func (w *world) forbidDelete(t *testing.T, name string) {
 // Releases: what another waits for is never deleted.
 func TestClaimedObjectIsHandedOver(t *testing.T) {
 	t.Parallel()
+	controlplane.InstallCRD(t)
 	w := newFreeWorld(t)
+	storedRelease(t, w.releases(), "api")
 	ours, theirs := w.applier(t), w.applierOf(t, w.cluster, "api")
 	entries := applyAll(t, ours, configMap(t, "c"))
 	assert.NilError(t, theirs.Claim(t.Context(), entries[0].Ref))
 	gone, err := ours.Delete(t.Context(), entries)
 	assert.NilError(t, err)
 	assert.DeepEqual(t, names(gone), []string{"c"})
+	gone, err = ours.Delete(t.Context(), entries)
+	assert.NilError(t, err)
+	assert.DeepEqual(t, names(gone), []string{"c"})
+	assert.Assert(t, w.exists(t, "c"), "it was deleted by a prune that came twice, before the other took it")
 	taken := applyAll(t, theirs, configMap(t, "c"))
 	assert.Equal(t, taken[0].UID, entries[0].UID)
 	gone, err = ours.Delete(t.Context(), entries)
 	assert.NilError(t, err)
 	assert.DeepEqual(t, names(gone), []string{"c"})
 	assert.Assert(t, w.exists(t, "c"), "the object of another Release was deleted")
+}
+
+// TestClaimOfNobodyIsNoClaim shows that an object is not handed over to a
+// Release that is gone, and so to nobody for ever.
+func TestClaimOfNobodyIsNoClaim(t *testing.T) {
+	t.Parallel()
+	controlplane.InstallCRD(t)
+	w := newFreeWorld(t)
+	ours, theirs := w.applier(t), w.applierOf(t, w.cluster, "never-made")
+	entries := applyAll(t, ours, configMap(t, "c"))
+	assert.NilError(t, theirs.Claim(t.Context(), entries[0].Ref))
+	gone, err := ours.Delete(t.Context(), entries)
+	assert.NilError(t, err)
+	assert.DeepEqual(t, names(gone), []string{"c"})
+	assert.Assert(t, !w.exists(t, "c"))
+}
+
+// TestObjectThatSaysNeverIsNotDeleted covers A18 for an annotation that was put
+// on the live object alone.
+func TestObjectThatSaysNeverIsNotDeleted(t *testing.T) {
+	t.Parallel()
+	w := newFreeWorld(t)
+	entries := applyAll(t, w.applier(t), configMap(t, "c"))
+	mergePatch(t, w.configMaps(), "c", `{"metadata":{"annotations":{"lockstep.dev/prune":"never"}}}`)
+	_, err := w.applier(t).Delete(t.Context(), entries)
+	assert.NilError(t, err)
+	assert.Assert(t, w.exists(t, "c"))
 }
 
 // TestDefinitionGoesAfterItsObjects covers A20: both removed at once; the

@@ -42,11 +42,10 @@ const recordChunk = 896 << 10
 // tenant: compressed, in as many Secrets as it needs, owned by the Release, so
 // that they are deleted with it. What is answered finds the value again; it
 // depends on the content, and is answered only when all is written, so a
-// daemon that is killed meanwhile leaves only what DropRecords removes. For
-// each Secret that is there already one request is made, for each that is not
-// there are two.
+// daemon that is killed meanwhile leaves only what DropRecords removes. One
+// request is made for each Secret that is not there yet.
 func (t *tenant) SaveRecord(ctx context.Context, owner *v1alpha1.Release, name string, content []byte) (string, error) {
-	packed, err := packRecord(content)
+	packed, err := packRecord(t.cluster.packer, content)
 	if err != nil {
 		return "", fmt.Errorf("record %s of Release %s/%s: %w", name, owner.Namespace, owner.Name, err)
 	}
@@ -68,6 +67,11 @@ func (t *tenant) SaveRecord(ctx context.Context, owner *v1alpha1.Release, name s
 // so one that holds anything else was tampered with, and makes room.
 func (t *tenant) saveChunk(ctx context.Context, owner *v1alpha1.Release, name string, chunk []byte) error {
 	secrets := t.secrets(owner.Namespace)
+	made := recordSecret(owner, name, chunk)
+	_, err := secrets.Create(ctx, made, metav1.CreateOptions{FieldManager: FieldManager})
+	if !apierrors.IsAlreadyExists(err) {
+		return err
+	}
 	live, err := secrets.Get(ctx, name, metav1.GetOptions{})
 	if err == nil {
 		found, damage := chunkOf(live)
@@ -80,7 +84,7 @@ func (t *tenant) saveChunk(ctx context.Context, owner *v1alpha1.Release, name st
 	if err != nil && !apierrors.IsNotFound(err) {
 		return err
 	}
-	_, err = secrets.Create(ctx, recordSecret(owner, name, chunk), metav1.CreateOptions{FieldManager: FieldManager})
+	_, err = secrets.Create(ctx, made, metav1.CreateOptions{FieldManager: FieldManager})
 	return err
 }
 
@@ -121,6 +125,22 @@ func (p recordPointer) open(packed []byte) ([]byte, error) {
 		return nil, errors.New("its sha256 is not that of the status")
 	}
 	return unpackRecord(packed)
+}
+
+// DropRecord deletes one record, by the names of its Secrets.
+func (t *tenant) DropRecord(ctx context.Context, owner *v1alpha1.Release, at string) error {
+	from, err := parsePointer(at)
+	if err != nil {
+		return fmt.Errorf("record of Release %s/%s: %w", owner.Namespace, owner.Name, err)
+	}
+	var errs []error
+	for _, name := range from.secrets(owner) {
+		err := t.secrets(owner.Namespace).Delete(ctx, name, metav1.DeleteOptions{})
+		if err != nil && !apierrors.IsNotFound(err) {
+			errs = append(errs, fmt.Errorf("record in Secret %s/%s: %w", owner.Namespace, name, t.explain(err)))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // DropRecords deletes the records of a Release but for those that the kept

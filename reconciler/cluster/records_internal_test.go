@@ -57,7 +57,9 @@ func TestRecordIsRefusedUnlessWhole(t *testing.T) {
 
 // FuzzRecord feeds anything to the reader of records.
 func FuzzRecord(f *testing.F) {
-	packed, err := packRecord([]byte("some content, some content"))
+	packer, err := newPacker()
+	assert.NilError(f, err)
+	packed, err := packRecord(packer, []byte("some content, some content"))
 	assert.NilError(f, err)
 	f.Add(packed)
 	f.Add(packed[:recordHeader+3])

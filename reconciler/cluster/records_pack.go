@@ -80,20 +80,21 @@ func (p recordPointer) secrets(owner *v1alpha1.Release) []string {
 	return names
 }
 
+// newPacker is what compresses records. It may be used by many at once, and is
+// made once: it holds buffers of megabytes.
+func newPacker() (*zstd.Encoder, error) {
+	return zstd.NewWriter(nil, zstd.WithEncoderConcurrency(2), zstd.WithLowerEncoderMem(true))
+}
+
 // packRecord compresses a record. The same content gives the same bytes, as
 // long as the compressor stays the same.
-func packRecord(content []byte) ([]byte, error) {
+func packRecord(packer *zstd.Encoder, content []byte) ([]byte, error) {
 	if len(content) > maxRecord {
 		return nil, fmt.Errorf("%d bytes are more than the %d that a record may hold", len(content), maxRecord)
 	}
-	encoder, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithLowerEncoderMem(true))
-	if err != nil {
-		return nil, err
-	}
 	packed := append(make([]byte, 0, len(content)/4+recordHeader), recordMagic...)
 	packed = binary.BigEndian.AppendUint64(packed, uint64(len(content)))
-	packed = encoder.EncodeAll(content, packed)
-	return packed, encoder.Close()
+	return packer.EncodeAll(content, packed), nil
 }
 
 // unpackRecord is the reverse of packRecord. It allocates what the header

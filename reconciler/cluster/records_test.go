@@ -24,6 +24,7 @@ import (
 type records interface {
 	SaveRecord(ctx context.Context, owner *v1alpha1.Release, name string, content []byte) (string, error)
 	LoadRecord(ctx context.Context, owner *v1alpha1.Release, pointer string) ([]byte, error)
+	DropRecord(ctx context.Context, owner *v1alpha1.Release, pointer string) error
 	DropRecords(ctx context.Context, owner *v1alpha1.Release, keep []string) error
 }
 

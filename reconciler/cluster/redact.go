@@ -23,7 +23,7 @@ const redacted = "[redacted]"
 // safeText is the text of an API error without values that may be secret.
 func safeText(object reconciler.Object, err error) string {
 	if object.GroupVersionKind().GroupKind().String() == "Secret" {
-		return secretText(err)
+		return secretText(err, sensitive(object.Object, false))
 	}
 	text := err.Error()
 	status, ok := statusOf(err)
@@ -78,14 +78,14 @@ func hide(text string, hidden []string) string {
 
 // secretText says what the API has against a Secret by field paths alone: its
 // own words may repeat a value, such as a number in stringData.
-func secretText(err error) string {
+func secretText(err error, hidden []string) string {
 	status, ok := statusOf(err)
 	if !ok {
 		return "the Secret was refused"
 	}
 	text := fmt.Sprintf("the API server refused it with %d %s", status.Code, http.StatusText(int(status.Code)))
 	if status.Reason == metav1.StatusReasonForbidden || status.Reason == metav1.StatusReasonNotFound {
-		return err.Error()
+		return hide(err.Error(), hidden)
 	}
 	if status.Details == nil {
 		return text + "; values of data must be base64 strings"

@@ -8,6 +8,7 @@ import (
 
 	"github.com/lockstep-gitops/lockstep/reconciler"
 	"github.com/lockstep-gitops/lockstep/reconciler/render"
+	"github.com/lockstep-gitops/lockstep/test/bench/figure"
 )
 
 // deadline is the daemon's for one render.
@@ -72,8 +73,8 @@ func measureBombs(ctx context.Context, _ place) error {
 		if err != nil {
 			return err
 		}
-		figure("bomb_"+name+"_daemon_growth", growth, "MiB", 16)
-		figure("bomb_"+name+"_time", time.Since(began).Seconds(), "s", deadline)
+		figure.Print("bomb_"+name+"_daemon_growth", growth, "MiB", 16)
+		figure.Print("bomb_"+name+"_time", time.Since(began).Seconds(), "s", deadline)
 	}
 	return nil
 }

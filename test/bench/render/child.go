@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 
 	"github.com/lockstep-gitops/lockstep/reconciler/render"
+	"github.com/lockstep-gitops/lockstep/test/bench/figure"
 )
 
 // countedChild renders as every child does and notes its peak of resident
@@ -23,7 +24,7 @@ func countedChild(path string) int {
 	code := render.ChildMain(os.Stdin, os.Stdout)
 	text := make([]byte, 8<<10)
 	n, _ := status.ReadAt(text, 0)
-	peak, err := mebibytes(text[:n], "VmHWM:")
+	peak, err := figure.Mebibytes(text[:n], "VmHWM:")
 	if err != nil {
 		return 1
 	}

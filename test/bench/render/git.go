@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +13,8 @@ import (
 	"github.com/lockstep-gitops/lockstep/reconciler/gitrepo"
 	"github.com/lockstep-gitops/lockstep/reconciler/gitrepo/gitrepotest"
 	"github.com/lockstep-gitops/lockstep/reconciler/render"
+	"github.com/lockstep-gitops/lockstep/test/bench/figure"
+	"github.com/lockstep-gitops/lockstep/test/bench/host"
 )
 
 // renderMemory is what the daemon gives a child, in bytes.
@@ -55,20 +56,20 @@ func (w watched) ReadFile(name string) ([]byte, error) {
 
 // makeMonorepo makes a repository of 10,000 commits and 20,000 files, one of
 // whose 200 folders is an overlay.
-func makeMonorepo(h *host) repository {
-	var stream bytes.Buffer
-	commit(&stream)
+func makeMonorepo(h *host.Host) repository {
+	var stream host.Stream
+	stream.Commit()
 	for i := range 20_000 - 2 {
 		name := fmt.Sprintf("c%d", i)
-		file(&stream, fmt.Sprintf("apps/%d/file%d.yaml", i%200, i), configMap(name, noise(name, 420)))
+		stream.File(fmt.Sprintf("apps/%d/file%d.yaml", i%200, i), configMap(name, host.Noise(name, 420)))
 	}
-	file(&stream, "apps/7/kustomization.yaml", "resources: [file7.yaml, file207.yaml]\nconfigMapGenerator: [{name: g, files: [changing.yaml]}]\n")
-	file(&stream, "apps/7/changing.yaml", "0")
+	stream.File("apps/7/kustomization.yaml", "resources: [file7.yaml, file207.yaml]\nconfigMapGenerator: [{name: g, files: [changing.yaml]}]\n")
+	stream.File("apps/7/changing.yaml", "0")
 	for i := range 10_000 - 1 {
-		commit(&stream)
-		file(&stream, fmt.Sprintf("apps/%d/changing.yaml", i%200), fmt.Sprintf("%010d", i))
+		stream.Commit()
+		stream.File(fmt.Sprintf("apps/%d/changing.yaml", i%200), fmt.Sprintf("%010d", i))
 	}
-	return h.imported("mono.git", &stream)
+	return placed(h.Import("mono.git", &stream))
 }
 
 // measureMonorepo is the first fetch of a large repository, polls without
@@ -92,8 +93,8 @@ func measureMonorepo(ctx context.Context, at place) error {
 	if err != nil {
 		return err
 	}
-	figure("git_first_fetch_peak", peak, "MiB", 150)
-	figure("git_first_fetch_time", time.Since(began).Seconds(), "s", 30)
+	figure.Print("git_first_fetch_peak", peak, "MiB", 150)
+	figure.Print("git_first_fetch_time", time.Since(began).Seconds(), "s", 30)
 	if err := measurePolls(deliver); err != nil {
 		return err
 	}
@@ -120,13 +121,13 @@ func measurePolls(deliver func() error) error {
 		return err
 	}
 	after, err := cpu()
-	figure("git_poll_peak", peak, "MiB", 150)
-	figure("git_poll_cpu", milliseconds((after-before)/polls), "ms", 20)
+	figure.Print("git_poll_peak", peak, "MiB", 150)
+	figure.Print("git_poll_cpu", figure.Milliseconds((after-before)/polls), "ms", 20)
 	return err
 }
 
 func measureOneLine(ctx context.Context, at place, s source, renderer *render.Renderer) error {
-	if err := change(ctx, at.path, "apps/7/changing.yaml", "another line"); err != nil {
+	if err := host.Change(ctx, at.path, "apps/7/changing.yaml", "another line"); err != nil {
 		return err
 	}
 	plain, err := s.poll(ctx)
@@ -143,36 +144,38 @@ func measureOneLine(ctx context.Context, at place, s source, renderer *render.Re
 	for _, needed := range []string{"kustomization.yaml", "file7.yaml", "file207.yaml", "changing.yaml"} {
 		delete(tree.read, "apps/7/"+needed)
 	}
-	figure("git_one_line_other_files_read", float64(len(tree.read)), "files", 0)
+	figure.Print("git_one_line_other_files_read", float64(len(tree.read)), "files", 0)
 	return nil
 }
 
 // large is a repository with a file of 300 MB that takes next to nothing in a
 // pack, and an overlay that does or does not list it.
-func (h *host) large(name, overlay string) repository {
-	origin := h.server.Repo(h, name)
-	cmd := exec.CommandContext(h.ctx, "sh", "-c", "head -c 300000000 /dev/zero | git hash-object -w --stdin")
+func makeLarge(h *host.Host, name, overlay string) repository {
+	origin := h.Git.Repo(h, name)
+	cmd := exec.CommandContext(h.Context(), "sh", "-c", "head -c 300000000 /dev/zero | git hash-object -w --stdin")
 	cmd.Dir, cmd.Env = origin.Path, gitrepotest.Env()
 	blob, err := cmd.Output()
 	if err != nil {
 		h.Fatalf("make a large file: %s", err)
 	}
-	var stream bytes.Buffer
-	commit(&stream)
-	fmt.Fprintf(&stream, "M 100644 %s o/big.yaml\n", strings.TrimSpace(string(blob)))
-	file(&stream, "o/noise", noise("noise", 2_100_000))
-	file(&stream, "o/kustomization.yaml", overlay)
-	file(&stream, "o/a.yaml", configMap("a", "b"))
-	if err := fastImport(h.ctx, origin.Path, &stream); err != nil {
-		h.Fatalf("%s", err)
+	var stream host.Stream
+	stream.Commit()
+	stream.Blob("o/big.yaml", strings.TrimSpace(string(blob)))
+	stream.File("o/noise", host.Noise("noise", 2_100_000))
+	stream.File("o/kustomization.yaml", overlay)
+	stream.File("o/a.yaml", configMap("a", "b"))
+	if err := stream.Import(h.Context(), origin.Path); err != nil {
+		h.Fatalf("make the repository %s: %s", name, err)
 	}
-	return repository{origin.URL, origin.Path}
+	return placed(origin)
 }
 
-func makeLargeOutside(h *host) repository { return h.large("outside.git", "resources: [a.yaml]\n") }
+func makeLargeOutside(h *host.Host) repository {
+	return makeLarge(h, "outside.git", "resources: [a.yaml]\n")
+}
 
-func makeLargeInside(h *host) repository {
-	return h.large("inside.git", "resources: [a.yaml, big.yaml]\n")
+func makeLargeInside(h *host.Host) repository {
+	return makeLarge(h, "inside.git", "resources: [a.yaml, big.yaml]\n")
 }
 
 // measureLargeOutside delivers an overlay beside a file of 300 MB.
@@ -193,13 +196,13 @@ func measureLargeOutside(ctx context.Context, at place) error {
 	if err != nil {
 		return err
 	}
-	figure("git_large_outside_peak", peak, "MiB", 400)
+	figure.Print("git_large_outside_peak", peak, "MiB", 400)
 	packs, err := filepath.Glob(filepath.Join(at.dir, "repositories", "*", "*.pack"))
 	if err != nil || len(packs) != 1 {
 		return fmt.Errorf("there are %d packs: %w", len(packs), err)
 	}
 	size, err := sizeOf(packs[0])
-	figure("git_large_pack", size/1e6, "MB", 1.6)
+	figure.Print("git_large_pack", size/1e6, "MB", 1.6)
 	return err
 }
 
@@ -225,7 +228,7 @@ func measureLargeInside(ctx context.Context, at place) error {
 	if err != nil {
 		return err
 	}
-	figure("git_large_inside_read", float64(tree.read["o/big.yaml"]), "bytes", 0)
-	figure("git_large_inside_peak", peak, "MiB", 400)
+	figure.Print("git_large_inside_read", float64(tree.read["o/big.yaml"]), "bytes", 0)
+	figure.Print("git_large_inside_peak", peak, "MiB", 400)
 	return nil
 }

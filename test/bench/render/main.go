@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/lockstep-gitops/lockstep/reconciler/render"
+	"github.com/lockstep-gitops/lockstep/test/bench/host"
 )
 
 const (
@@ -84,11 +85,11 @@ func measure(ctx context.Context, name string, at place) error {
 
 // all makes the repositories and measures everything.
 func all(ctx context.Context) error {
-	h := newHost(ctx)
-	defer h.clean()
+	h := host.New(ctx)
+	defer h.Clean()
 	for _, m := range []struct {
 		name string
-		make func(*host) repository
+		make func(*host.Host) repository
 	}{
 		{"monorepo", makeMonorepo},
 		{"outside", makeLargeOutside},

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +15,8 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/openapi"
 
 	"github.com/lockstep-gitops/lockstep/reconciler/render"
+	"github.com/lockstep-gitops/lockstep/test/bench/figure"
+	"github.com/lockstep-gitops/lockstep/test/bench/host"
 )
 
 func sizeOf(name string) (float64, error) {
@@ -35,14 +36,14 @@ func treeOf(files map[string]string) fstest.MapFS {
 }
 
 // makeSkip makes a repository with one overlay of 1000 objects.
-func makeSkip(h *host) repository {
-	var stream bytes.Buffer
-	commit(&stream)
-	file(&stream, "README", "one")
+func makeSkip(h *host.Host) repository {
+	var stream host.Stream
+	stream.Commit()
+	stream.File("README", "one")
 	for name, content := range configMaps(1000, 1000) {
-		file(&stream, name, content)
+		stream.File(name, content)
 	}
-	return h.imported("skip.git", &stream)
+	return placed(h.Import("skip.git", &stream))
 }
 
 // measureSkip is how long it takes to find out that nothing has changed that
@@ -60,7 +61,7 @@ func measureSkip(ctx context.Context, at place) error {
 	var times []time.Duration
 	for i := range 201 {
 		if i%20 == 0 {
-			if err := change(ctx, at.path, "README", fmt.Sprint(i)); err != nil {
+			if err := host.Change(ctx, at.path, "README", fmt.Sprint(i)); err != nil {
 				return err
 			}
 		}
@@ -75,8 +76,8 @@ func measureSkip(ctx context.Context, at place) error {
 	if peaks, err := c.peaks(); err != nil || len(peaks) != 1 {
 		return fmt.Errorf("%d renders were not skipped: %w", len(peaks), err)
 	}
-	figure("render_skip_1000_median", milliseconds(quantile(times[1:], 0.5)), "ms", 5)
-	figure("render_skip_1000_p95", milliseconds(quantile(times[1:], 0.95)), "ms", 5)
+	figure.Print("render_skip_1000_median", figure.Milliseconds(figure.Quantile(times[1:], 0.5)), "ms", 5)
+	figure.Print("render_skip_1000_p95", figure.Milliseconds(figure.Quantile(times[1:], 0.95)), "ms", 5)
 	return nil
 }
 
@@ -84,18 +85,18 @@ func measureSkip(ctx context.Context, at place) error {
 const overlays = 100
 
 // makeOverlays makes a monorepo of 100 overlays over one base.
-func makeOverlays(h *host) repository {
-	var stream bytes.Buffer
-	commit(&stream)
-	file(&stream, "README", "one")
-	file(&stream, "base/kustomization.yaml", "resources: [a.yaml, b.yaml]\n")
-	file(&stream, "base/a.yaml", configMap("a", "b"))
-	file(&stream, "base/b.yaml", configMap("b", "b"))
+func makeOverlays(h *host.Host) repository {
+	var stream host.Stream
+	stream.Commit()
+	stream.File("README", "one")
+	stream.File("base/kustomization.yaml", "resources: [a.yaml, b.yaml]\n")
+	stream.File("base/a.yaml", configMap("a", "b"))
+	stream.File("base/b.yaml", configMap("b", "b"))
 	for i := range overlays {
-		file(&stream, fmt.Sprintf("overlays/%d/kustomization.yaml", i), fmt.Sprintf("namePrefix: o%d-\nresources: [../../base, own.yaml]\n", i))
-		file(&stream, fmt.Sprintf("overlays/%d/own.yaml", i), configMap("own", noise(fmt.Sprint(i), 400)))
+		stream.File(fmt.Sprintf("overlays/%d/kustomization.yaml", i), fmt.Sprintf("namePrefix: o%d-\nresources: [../../base, own.yaml]\n", i))
+		stream.File(fmt.Sprintf("overlays/%d/own.yaml", i), configMap("own", host.Noise(fmt.Sprint(i), 400)))
 	}
-	return h.imported("overlays.git", &stream)
+	return placed(h.Import("overlays.git", &stream))
 }
 
 // measureReadme is a commit that no overlay of a monorepo has to do with.
@@ -123,7 +124,7 @@ func measureReadme(ctx context.Context, at place) error {
 	if err != nil || len(first) != overlays {
 		return fmt.Errorf("%d overlays were built: %w", len(first), err)
 	}
-	if err := change(ctx, at.path, "README", "two"); err != nil {
+	if err := host.Change(ctx, at.path, "README", "two"); err != nil {
 		return err
 	}
 	var times []time.Duration
@@ -131,8 +132,8 @@ func measureReadme(ctx context.Context, at place) error {
 		return err
 	}
 	second, err := c.peaks()
-	figure("render_readme_builds", float64(len(second)-len(first)), "builds", 0)
-	figure("render_readme_100_overlays", milliseconds(times[0]), "ms", 500)
+	figure.Print("render_readme_builds", float64(len(second)-len(first)), "builds", 0)
+	figure.Print("render_readme_100_overlays", figure.Milliseconds(times[0]), "ms", 500)
 	return err
 }
 
@@ -158,14 +159,14 @@ func measureMany(ctx context.Context, at place) error {
 		if err != nil {
 			return err
 		}
-		figure(fmt.Sprintf("render_10000_in_%d_files", files), times[0].Seconds(), "s", 10)
-		figure(fmt.Sprintf("render_10000_in_%d_files_daemon_growth", files), growth, "MiB", 64)
+		figure.Print(fmt.Sprintf("render_10000_in_%d_files", files), times[0].Seconds(), "s", 10)
+		figure.Print(fmt.Sprintf("render_10000_in_%d_files_daemon_growth", files), growth, "MiB", 64)
 	}
 	peaks, err := c.peaks()
 	if err != nil || len(peaks) != 3 {
 		return fmt.Errorf("%d children left their peak: %w", len(peaks), err)
 	}
-	figure("render_10000_child_peak", slices.Max(peaks), "MiB", renderMemory>>20)
+	figure.Print("render_10000_child_peak", slices.Max(peaks), "MiB", renderMemory>>20)
 	return nil
 }
 
@@ -193,7 +194,7 @@ func measureRatio(ctx context.Context, at place) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
 		}
-		figure("render_ratio_"+c.name, ratio, "ratio", 1.15)
+		figure.Print("render_ratio_"+c.name, ratio, "ratio", 1.15)
 	}
 	return nil
 }
@@ -211,7 +212,7 @@ func ratioOf(ctx context.Context, folder string, tree fstest.MapFS) (float64, er
 			return 0, err
 		}
 	}
-	return quantile(ours, 0.5).Seconds() / quantile(bare, 0.5).Seconds(), nil
+	return figure.Quantile(ours, 0.5).Seconds() / figure.Quantile(bare, 0.5).Seconds(), nil
 }
 
 func write(folder string, files map[string]string) error {

@@ -1,26 +1,15 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"runtime"
 	"runtime/debug"
-	"slices"
-	"strings"
 	"syscall"
 	"time"
-)
 
-// figure prints a figure in the form that all benchmarks share. It is ok when
-// it does not exceed its goal.
-func figure(name string, value float64, unit string, goal float64) {
-	verdict := "ok"
-	if value > goal {
-		verdict = "short"
-	}
-	fmt.Printf("figure %s %.4g %s goal %g %s\n", name, value, unit, goal, verdict)
-}
+	"github.com/lockstep-gitops/lockstep/test/bench/figure"
+)
 
 // cpu is the processor time that this process has used, its children not counted.
 func cpu() (time.Duration, error) {
@@ -44,7 +33,7 @@ func peakWhile(run func() error) (peak, growth float64, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	before, err := mebibytes(status, "VmRSS:")
+	before, err := figure.Mebibytes(status, "VmRSS:")
 	if err != nil {
 		return 0, 0, err
 	}
@@ -54,30 +43,9 @@ func peakWhile(run func() error) (peak, growth float64, err error) {
 	if status, err = os.ReadFile("/proc/self/status"); err != nil {
 		return 0, 0, err
 	}
-	peak, err = mebibytes(status, "VmHWM:")
+	peak, err = figure.Mebibytes(status, "VmHWM:")
 	return peak, peak - before, err
 }
-
-// mebibytes reads a line of /proc/PID/status.
-func mebibytes(status []byte, key string) (float64, error) {
-	_, rest, ok := bytes.Cut(status, []byte(key))
-	if !ok {
-		return 0, fmt.Errorf("the kernel gives no %s", strings.TrimSuffix(key, ":"))
-	}
-	var kib float64
-	if _, err := fmt.Sscan(string(rest), &kib); err != nil {
-		return 0, err
-	}
-	return kib / 1024, nil
-}
-
-// quantile gives the time that a part of all stays below.
-func quantile(times []time.Duration, part float64) time.Duration {
-	sorted := slices.Sorted(slices.Values(times))
-	return sorted[min(len(sorted)-1, int(part*float64(len(sorted))))]
-}
-
-func milliseconds(d time.Duration) float64 { return d.Seconds() * 1000 }
 
 // timed adds how long run takes.
 func timed(times *[]time.Duration, run func() error) error {
