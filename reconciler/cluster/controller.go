@@ -77,7 +77,7 @@ func NewController(config *rest.Config, selector string, workers int, log *slog.
 		places: make(chan struct{}, workers),
 		looked: map[types.NamespacedName]time.Time{},
 	}
-	if err := informer.SetTransform(dropManagedFields); err != nil {
+	if err := informer.SetTransform(readRelease); err != nil {
 		return nil, fmt.Errorf("informer of Releases: %w", err)
 	}
 	if _, err := informer.AddEventHandler(c.handler()); err != nil {
@@ -86,12 +86,24 @@ func NewController(config *rest.Config, selector string, workers int, log *slog.
 	return c, nil
 }
 
-// dropManagedFields keeps out of memory what nothing here reads (P7).
-func dropManagedFields(object any) (any, error) {
-	if u, ok := object.(*unstructured.Unstructured); ok {
-		u.SetManagedFields(nil)
+// readRelease turns what the watch brings into a Release, once, and keeps out
+// of memory what nothing here reads (P7). One that cannot be read stays as it
+// is: it must not keep the others from being known (P12).
+func readRelease(object any) (any, error) {
+	u, ok := object.(*unstructured.Unstructured)
+	if !ok {
+		return object, nil
 	}
-	return object, nil
+	u.SetManagedFields(nil)
+	if release, err := decodeRelease(u); err == nil {
+		return release, nil
+	}
+	return u, nil
+}
+
+func decodeRelease(u *unstructured.Unstructured) (*v1alpha1.Release, error) {
+	release := &v1alpha1.Release{}
+	return release, runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, release)
 }
 
 // handler queues a Release when its spec changed or somebody asked for a
@@ -100,8 +112,8 @@ func (c *Controller) handler() cache.ResourceEventHandler {
 	return cache.ResourceEventHandlerFuncs{
 		AddFunc: func(object any) { c.enqueue(object) },
 		UpdateFunc: func(before, after any) {
-			old, okOld := before.(*unstructured.Unstructured)
-			current, okCurrent := after.(*unstructured.Unstructured)
+			old, okOld := before.(*v1alpha1.Release)
+			current, okCurrent := after.(*v1alpha1.Release)
 			if okOld && okCurrent && !wantsLook(old, current) {
 				return
 			}
@@ -111,7 +123,7 @@ func (c *Controller) handler() cache.ResourceEventHandler {
 	}
 }
 
-func wantsLook(before, after *unstructured.Unstructured) bool {
+func wantsLook(before, after *v1alpha1.Release) bool {
 	return before.GetUID() != after.GetUID() ||
 		before.GetGeneration() != after.GetGeneration() ||
 		before.GetAnnotations()[v1alpha1.RequestedAtAnnotation] != after.GetAnnotations()[v1alpha1.RequestedAtAnnotation]
@@ -131,12 +143,8 @@ func (c *Controller) enqueue(object any) {
 // by its URL.
 func (c *Controller) LookAt(same func(url string) bool) {
 	for _, object := range c.informer.GetStore().List() {
-		u, ok := object.(*unstructured.Unstructured)
-		if !ok {
-			continue
-		}
-		if url, _, _ := unstructured.NestedString(u.Object, "spec", "source", "url"); same(url) {
-			c.enqueue(u)
+		if release, ok := object.(*v1alpha1.Release); ok && same(release.Spec.Source.URL) {
+			c.enqueue(release)
 		}
 	}
 }
@@ -161,7 +169,13 @@ func (c *Controller) Look(key types.NamespacedName) {
 
 // Saved takes note of a status that was written, so that the next pass does
 // not decide on the state of before.
-func (c *Controller) Saved(object *unstructured.Unstructured) { c.written.Mutation(object) }
+func (c *Controller) Saved(object *unstructured.Unstructured) {
+	// What cannot be read comes by the watch, and read tells of it.
+	if release, err := decodeRelease(object.DeepCopy()); err == nil {
+		release.ManagedFields = nil
+		c.written.Mutation(release)
+	}
+}
 
 // Synced tells whether the Releases are known.
 func (c *Controller) Synced() bool { return c.informer.HasSynced() }
@@ -198,8 +212,8 @@ func (c *Controller) Stale(release *v1alpha1.Release) bool {
 	if err != nil || !exists {
 		return err == nil
 	}
-	u, ok := object.(*unstructured.Unstructured)
-	return ok && (u.GetUID() != release.UID || u.GetGeneration() > release.Generation)
+	known, ok := object.(*v1alpha1.Release)
+	return ok && (known.UID != release.UID || known.Generation > release.Generation)
 }
 
 // Work passes Releases to the domain until the context ends and the last pass
@@ -284,14 +298,12 @@ func (c *Controller) read(key types.NamespacedName) (*v1alpha1.Release, error) {
 	if err != nil || !exists {
 		return nil, err
 	}
-	u, ok := object.(*unstructured.Unstructured)
-	if !ok {
-		return nil, fmt.Errorf("unexpected %T in the store", object)
-	}
-	release := &v1alpha1.Release{}
-	// The converter shares maps with its source, which is the cache's.
-	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.DeepCopy().Object, release); err != nil {
+	switch object := object.(type) {
+	case *v1alpha1.Release:
+		return object.DeepCopy(), nil
+	case *unstructured.Unstructured:
+		_, err := decodeRelease(object)
 		return nil, err
 	}
-	return release, nil
+	return nil, fmt.Errorf("unexpected %T in the store", object)
 }
