@@ -94,7 +94,7 @@ func counted(t *testing.T) (*reconciler.Reconciler, *cluster.Cluster, *requests)
 // alone is the loop of a Release that is passed by hand.
 type alone struct{}
 
-func (alone) Aside(context.Context) func()  { return func() {} }
+func (alone) Aside(context.Context) func() { return func() {} }
 func (alone) Stale(*v1alpha1.Release) bool { return false }
 
 func twentyConfigMaps(changed string) map[string]string {
