@@ -83,7 +83,7 @@ verify: generate ## generate, format, tidy and lint; fails when that changes a f
 
 .PHONY: deps-test
 deps-test: ## install what `make test` needs (Debian, as root), or say what is missing
-	@test/install.sh git gcc libc6-dev postgresql-15 openssh-server gnupg pgbouncer
+	@test/install.sh git gcc libc6-dev postgresql-15 openssh-server gnupg pgbouncer python3-alembic python3-psycopg2
 
 .PHONY: deps-e2e
 deps-e2e: ## install what `make e2e` needs (Debian, as root), or say what is missing
