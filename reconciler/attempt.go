@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/lockstep-gitops/lockstep/reconciler/api/v1alpha1"
 )
 
@@ -31,6 +33,12 @@ type attempt struct {
 	digests map[Ref]string
 	kept    map[Ref]bool
 
+	// resumed is the phase in which an earlier pass was cut off, and when that
+	// phase began.
+	resumed struct {
+		phase string
+		at    *metav1.Time
+	}
 	// waiting is true while the pass has left its place.
 	waiting bool
 
@@ -95,11 +103,17 @@ func (a *attempt) run(ctx context.Context) (Next, error) {
 // enter records that a phase begins. The status is written when the phase has
 // something to do that takes time; else the next write tells.
 func (a *attempt) enter(ctx context.Context, phase Phase) error {
+	enter := func(release *v1alpha1.Release) {
+		enter(release, phase)
+		if a.resumed.phase == string(phase) && a.resumed.at != nil {
+			release.Status.PhaseStartedAt = a.resumed.at
+		}
+	}
 	if a.takesTime(phase) {
-		return a.save(ctx, a.release, func(release *v1alpha1.Release) { enter(release, phase) })
+		return a.save(ctx, a.release, enter)
 	}
 	a.aheadOfStatus()
-	enter(a.release, phase)
+	enter(a.release)
 	return nil
 }
 

@@ -368,3 +368,26 @@ func TestAnEditEndsTheWait(t *testing.T) {
 		assert.Equal(t, w.aside, 0)
 	})
 }
+
+// A daemon that is started anew goes on with what is left of a timeout.
+func TestARestartGivesNoNewTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, release := newWorld(), newRelease()
+		began := time.Now()
+		ctx, kill := context.WithTimeout(t.Context(), 4*time.Minute)
+		defer kill()
+		w.await = func(ctx context.Context, objects []reconciler.Object) error {
+			if objects[0].GetKind() != "Deployment" {
+				return nil
+			}
+			<-ctx.Done()
+			return errors.New("not ready")
+		}
+		_, err := w.reconciler().Reconcile(ctx, release)
+		assert.ErrorIs(t, err, context.DeadlineExceeded)
+
+		pass(t, w, w.saved)
+		assert.Equal(t, w.saved.Status.Phase, "Held")
+		assert.Equal(t, time.Since(began), 5*time.Minute)
+	})
+}

@@ -83,6 +83,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, release *v1alpha1.Release) (
 	case actionResume:
 		a.aheadOfStatus()
 		handled(release)
+		a.resumed.phase, a.resumed.at = release.Status.Phase, release.Status.PhaseStartedAt
 	}
 	if err != nil {
 		return interval, err

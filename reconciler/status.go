@@ -184,6 +184,7 @@ func driftWatched(release *v1alpha1.Release, synced bool, trouble error) {
 
 // retry marks a failure that may pass by itself.
 func retry(release *v1alpha1.Release, phase Phase, err error) {
+	release.Status.PhaseStartedAt = nil // The next try has its whole time.
 	reason := ReasonOf(err, string(phase)+"Failed")
 	message := fmt.Sprintf("%s: %s", phase, err)
 	setCondition(release, v1alpha1.ConditionReady, metav1.ConditionFalse, reason, message)

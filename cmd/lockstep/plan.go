@@ -34,8 +34,8 @@ dry runs, with your own rights. Values of Secrets are masked.
 
 With a folder, the Release that follows it is found by its path.
 
-Exit code 0: nothing would change. 2: something would. 1: the plan could not be
-made, or Lockstep would refuse it.`,
+Exit code 0: nothing would change. 2: something would, or a database could not
+be asked from here. 1: the plan could not be made, or Lockstep would refuse it.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(command *cobra.Command, args []string) error {
 			if len(args) == 0 && p.release == "" {
