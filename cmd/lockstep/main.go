@@ -75,6 +75,6 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 		return &exitError{code: 2, err: fmt.Errorf("%w; see `%s --help`", err, command.CommandPath())}
 	})
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newRun(), newPlan(), newDrift(), newRender(), newSchema(), newMigrate(), newVersion())
+	root.AddCommand(newRun(), newPlan(), newDrift(), newRender(), newLint(), newSchema(), newMigrate(), newVersion())
 	return root
 }

@@ -235,3 +235,26 @@ func (f *folder) index(name string) error {
 	slices.Sort(f.versions)
 	return errors.Join(errs...)
 }
+
+// UpFile is a migration that goes up.
+type UpFile struct {
+	Name    string
+	Version uint64
+	SQL     []byte
+}
+
+// UpFiles reads the files of a folder that go up, by ascending version, under
+// the rules of Read.
+func UpFiles(fsys fs.FS, name string) ([]UpFile, error) {
+	folder, err := readFolder(fsys, name)
+	if err != nil {
+		return nil, err
+	}
+	files := make([]UpFile, 0, len(folder.versions))
+	for _, version := range folder.versions {
+		if file, ok := folder.upFile(version); ok {
+			files = append(files, UpFile{Name: file.name, Version: version, SQL: file.content})
+		}
+	}
+	return files, nil
+}
