@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"strings"
 	"sync"
 
@@ -35,10 +36,27 @@ type Tree struct {
 	objects *objects
 	renewed bool
 	folders map[plumbing.Hash]folder
+	// sized is the object whose size was asked for last, and that size. Who
+	// asks for the size of a file mostly reads it next.
+	sized     plumbing.Hash
+	sizedSize int64
 }
 
 // Commit is the hash of the commit, forty hexadecimal digits.
 func (t *Tree) Commit() string { return t.commit.String() }
+
+// Repository is the same for all commits of a repository that one Store keeps,
+// and another for every other. It is empty when nothing was fetched.
+func (t *Tree) Repository() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if packs := t.objects.all(); len(packs) > 0 {
+		// Each repository has a folder of its own for its packs, which is never
+		// used again for another one.
+		return filepath.Dir(packs[0].file.Name())
+	}
+	return ""
+}
 
 // ID is the hash of a file's content or of a folder with all below it. Two
 // files of one ID are equal. Links are followed.
@@ -162,7 +180,13 @@ func (t *Tree) object(name string, hash plumbing.Hash, kind plumbing.ObjectType,
 
 func (t *Tree) size(name string, found node) (size int64, err error) {
 	err = t.healed(name, func(o *objects) error {
-		size, err = o.stat(found.hash)
+		if t.sized == found.hash && !found.hash.IsZero() {
+			size = t.sizedSize
+			return nil
+		}
+		if size, err = o.stat(found.hash); err == nil {
+			t.sized, t.sizedSize = found.hash, size
+		}
 		return err
 	})
 	return size, err

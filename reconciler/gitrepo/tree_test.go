@@ -86,6 +86,23 @@ func TestLinks(t *testing.T) {
 	assert.ErrorIs(t, err, fs.ErrInvalid)
 }
 
+// All commits of a repository tell the same name, and no other repository does.
+func TestTreesTellTheirRepository(t *testing.T) {
+	server, store := gitrepotest.New(t), newStore(t)
+	one, two := server.Repo(t, "one.git"), server.Repo(t, "two.git")
+	files := map[string]string{"a": "a"}
+	one.Commit("main", files)
+	two.Commit("main", files)
+	_, first := poll(t, store, at(one, "main"))
+	_, other := poll(t, store, at(two, "main"))
+	one.Commit("main", map[string]string{"a": "b"})
+	_, second := poll(t, store, at(one, "main"))
+	assert.Assert(t, first.Commit() != second.Commit())
+	assert.Assert(t, first.Repository() != "")
+	assert.Equal(t, first.Repository(), second.Repository())
+	assert.Assert(t, first.Repository() != other.Repository())
+}
+
 func orNone(reason string) string {
 	if reason == "" {
 		return "none"

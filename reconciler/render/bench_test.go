@@ -1,6 +1,7 @@
 package render_test
 
 import (
+	"fmt"
 	"testing"
 
 	"gotest.tools/v3/assert"
@@ -23,5 +24,22 @@ func BenchmarkRender(b *testing.B) {
 				assert.NilError(b, err)
 			}
 		})
+	}
+}
+
+// BenchmarkChange renders 1000 objects of which one has changed, in a file of
+// its own, since the render before.
+func BenchmarkChange(b *testing.B) {
+	files := configMaps(1000, 1000)
+	renderer := newRenderer()
+	n := 0
+	for b.Loop() {
+		b.StopTimer()
+		n++
+		files["o/f500.yaml"] = configMap("c500") + fmt.Sprintf("  n: %q\n", fmt.Sprint(n))
+		commit := identify(tree(files))
+		b.StartTimer()
+		_, err := renderer.Render(b.Context(), commit, "o")
+		assert.NilError(b, err)
 	}
 }

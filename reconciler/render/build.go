@@ -140,11 +140,21 @@ func (b *batch) run(files filesys.FileSystem, folder string) ([]*item, error) {
 		// This is part of the build: a key that stands twice in a mapping
 		// passes everything before (R11).
 		items[i].json, items[i].fault = r.MarshalJSON()
-		if b.total += int64(len(items[i].json)); b.total > b.limit {
-			return nil, reconciler.Terminalf(ReasonExpensive, "the objects add up to more than the limit of %d bytes; %s was the last", b.limit, items[i])
+		if err := b.count(items[i : i+1]); err != nil {
+			return nil, err
 		}
 	}
 	return items, nil
+}
+
+// count adds items to what was made.
+func (b *batch) count(items []*item) error {
+	for _, i := range items {
+		if b.total += int64(len(i.json)); b.total > b.limit {
+			return reconciler.Terminalf(ReasonExpensive, "the objects add up to more than the limit of %d bytes; %s was the last", b.limit, i)
+		}
+	}
+	return nil
 }
 
 // keepPrevious runs a build whose objects still know what they were called in

@@ -122,24 +122,60 @@ func serve(parent *link, order request) error {
 // remoteSource asks the parent.
 type remoteSource struct{ parent *link }
 
-func (s remoteSource) look(name string) entry {
-	e, err := s.ask(name)
-	if err != nil {
-		return entry{kind: entryRefused, content: []byte("ask for " + name + ": " + err.Error())}
+func (s remoteSource) look(name string) entry { return s.lookAll([]string{name})[0] }
+
+// maxAsked bounds the names in one frame, in bytes. A single name may be
+// longer.
+const maxAsked = 32 << 10
+
+func (s remoteSource) lookAll(names []string) []entry {
+	all := make([]entry, 0, len(names))
+	for len(all) < len(names) {
+		var asked [][]byte
+		size := 0
+		for _, name := range names[len(all):] {
+			if size += len(name); size > maxAsked && len(asked) > 0 {
+				break
+			}
+			asked = append(asked, []byte(name))
+		}
+		err := errors.Join(s.parent.send(frameLook, asked...), s.parent.flush())
+		for _, name := range asked {
+			var e entry
+			if err == nil {
+				e, err = s.entry()
+			}
+			if err != nil {
+				e = entry{kind: entryRefused, content: []byte("ask for " + string(name) + ": " + err.Error())}
+			}
+			all = append(all, e)
+		}
 	}
-	return e
+	return all
 }
 
-func (s remoteSource) ask(name string) (entry, error) {
-	if err := errors.Join(s.parent.send(frameLook, []byte(name)), s.parent.flush()); err != nil {
-		return entry{}, err
-	}
+func (s remoteSource) entry() (entry, error) {
 	f, err := s.parent.receive()
 	if err != nil {
 		return entry{}, err
 	}
-	if f.kind != frameEntries || len(f.fields) != 3 || len(f.fields[0]) != 1 {
+	if f.kind != frameEntry || len(f.fields) != 3 || len(f.fields[0]) != 1 {
 		return entry{}, errFrame
 	}
 	return entry{kind: entryKind(f.fields[0][0]), path: string(f.fields[1]), content: f.fields[2]}, nil
 }
+
+// recall gives nothing when the pipe is broken, which the next frame will show.
+func (s remoteSource) recall(key []byte) ([]byte, bool) {
+	if err := errors.Join(s.parent.send(frameRecall, key), s.parent.flush()); err != nil {
+		return nil, false
+	}
+	f, err := s.parent.receive()
+	if err != nil || f.kind != framePiece || len(f.fields) != 1 {
+		return nil, false
+	}
+	return f.fields[0], true
+}
+
+// keep needs no answer. What breaks the pipe shows with the next frame.
+func (s remoteSource) keep(key, content []byte) { _ = s.parent.send(frameKeep, key, content) }

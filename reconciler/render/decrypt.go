@@ -58,6 +58,11 @@ func (d *decrypted) ID(name string) (string, error) {
 	return id + "/" + d.keys.Fingerprint(), nil
 }
 
+// Repository tells the same repository apart for different keys.
+func (d *decrypted) Repository() string {
+	return repositoryOf(d.Tree) + "/" + d.keys.Fingerprint()
+}
+
 // Lstat is that of the tree, or Stat where the tree knows no links.
 func (d *decrypted) Lstat(name string) (fs.FileInfo, error) {
 	if links, ok := d.Tree.(fs.ReadLinkFS); ok {

@@ -36,9 +36,39 @@ func BuildWhole(tree reconciler.Tree, folder string) ([]byte, error) {
 	return buildHere(tree, folder, grain{apart: math.MaxInt})
 }
 
+// Kept are the pieces of the latest of several builds in this process.
+type Kept struct{ pieces map[string][]byte }
+
+// Build is BuildFinely, with the pieces that were kept. It tells how many of
+// them were taken.
+func (k *Kept) Build(tree reconciler.Tree, folder string) (out []byte, taken int, err error) {
+	files := newReader(tree, Limits{}.withDefaults())
+	files.pieces = &stock{known: k.pieces, used: map[string][]byte{}, room: 1 << 20}
+	out, err = buildFrom(files, folder, grain{apart: 1, objects: 2, bytes: 1 << 20})
+	if err != nil {
+		return nil, 0, err
+	}
+	for key := range files.pieces.used {
+		if _, known := k.pieces[key]; known {
+			taken++
+		}
+	}
+	k.pieces = files.pieces.used
+	return out, taken, nil
+}
+
+// Stock says how many pieces there are of the latest render of an overlay, and
+// how many bytes all that is remembered takes.
+func (r *Renderer) Stock(repository, overlay string) (pieces int, size int64) {
+	return len(r.memo.stock(home{repository, overlay}).known), r.memo.size
+}
+
 func buildHere(tree reconciler.Tree, folder string, g grain) (out []byte, err error) {
-	limits := Limits{}.withDefaults()
-	err = build(newFileSystem(newReader(tree, limits)), folder, limits, g, func(o object) error {
+	return buildFrom(newReader(tree, Limits{}.withDefaults()), folder, g)
+}
+
+func buildFrom(files *reader, folder string, g grain) (out []byte, err error) {
+	err = build(newFileSystem(files), folder, files.limits, g, func(o object) error {
 		text, err := yaml.JSONToYAML(o.json)
 		if len(out) > 0 {
 			out = append(out, "---\n"...)

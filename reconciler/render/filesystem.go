@@ -54,6 +54,8 @@ type fileSystem struct {
 	// refusal is the first thing that was refused. kustomize swallows read
 	// errors of kustomization files, so it is kept here.
 	refusal error
+	// touched are the names that were looked at since it was made, unless nil.
+	touched map[string]bool
 }
 
 func newFileSystem(source source) *fileSystem {
@@ -72,15 +74,46 @@ func (f *fileSystem) passages(file entry) []passage {
 
 func (f *fileSystem) look(name string) entry {
 	name = relative(name)
-	if e, ok := f.seen[name]; ok {
-		return e
+	if f.touched != nil {
+		f.touched[name] = true
 	}
-	e := f.source.look(name)
+	e, ok := f.seen[name]
+	if !ok {
+		e = f.source.look(name)
+		f.see(name, e)
+	}
+	return e
+}
+
+func (f *fileSystem) see(name string, e entry) {
 	f.seen[name] = e
 	if e.kind == entryRefused {
 		f.refuse(errors.New(string(e.content)))
 	}
-	return e
+}
+
+// batcher is implemented by sources that spare time when they are asked for
+// several names at once.
+type batcher interface {
+	lookAll(names []string) []entry
+}
+
+// prefetch looks at what a kustomization in a folder lists.
+func (f *fileSystem) prefetch(folder string, values []string) {
+	batch, ok := f.source.(batcher)
+	if !ok {
+		return
+	}
+	var names []string
+	for _, value := range values {
+		name := relative(path.Join(folder, value))
+		if _, known := f.seen[name]; !known {
+			names = append(names, name)
+		}
+	}
+	for i, e := range batch.lookAll(names) {
+		f.see(names[i], e)
+	}
 }
 
 func (f *fileSystem) refuse(err error) {

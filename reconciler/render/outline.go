@@ -2,9 +2,11 @@ package render
 
 import (
 	"bytes"
+	"maps"
 	"path"
 	"reflect"
 	"regexp"
+	"slices"
 
 	"sigs.k8s.io/kustomize/api/konfig"
 	"sigs.k8s.io/kustomize/api/types"
@@ -21,6 +23,8 @@ type outline struct {
 	branches map[string]*branch
 	leaves   map[string]*leaf
 	order    []*leaf
+	// looked are the names that were looked at, sorted.
+	looked []string
 	// named are the names of objects that a generator or a patch may mean.
 	named map[string]bool
 	// renames is true when names change, singles when a field is about single
@@ -66,6 +70,7 @@ func survey(files *fileSystem, folder string, g grain) *outline {
 	if apart < g.apart || o.renames && (together > 0 || o.singles) {
 		return nil
 	}
+	o.looked = slices.Sorted(maps.Keys(files.seen))
 	return o
 }
 
@@ -82,6 +87,7 @@ func (o *outline) visit(folder string) *branch {
 		return nil
 	}
 	b := &branch{kustomization: k}
+	o.files.prefetch(folder, slices.Concat(k.Resources, k.Components))
 	for _, value := range k.Resources {
 		c, ok := o.child(folder, value)
 		if !ok {

@@ -2,7 +2,6 @@ package render
 
 import (
 	"bytes"
-	"slices"
 
 	"sigs.k8s.io/kustomize/api/types"
 	"sigs.k8s.io/yaml"
@@ -37,15 +36,11 @@ func assemble(files *fileSystem, folder string, limits Limits, g grain) ([]*item
 	var items []*item
 	all := &batch{limit: limits.Output}
 	for n := range plan.sizes {
-		part, ok := plan.part(n)
-		var built []*item
-		if ok && part != nil {
-			var err error
-			if built, err = all.run(part, folder); err != nil {
-				return nil, err
-			}
+		built, ok, err := plan.build(all, folder, n)
+		if err != nil {
+			return nil, err
 		}
-		if !ok || n > 0 && !plan.expected(n, built) {
+		if !ok {
 			return (&batch{limit: limits.Output}).run(files, folder)
 		}
 		items = append(items, built...)
@@ -128,13 +123,9 @@ func (p *pruning) children(list []child) []string {
 	return values
 }
 
-// leaf tells whether anything of a file is left. One without objects is left
-// to piece 0, which is where kustomize complains about it.
+// leaf tells whether anything of a file is left.
 func (p *pruning) leaf(l *leaf) bool {
-	if len(l.parts) == 0 {
-		return p.piece == 0
-	}
-	if !slices.Contains(l.piece, p.piece) {
+	if !l.in(p.piece) {
 		return false
 	}
 	var texts [][]byte

@@ -44,12 +44,18 @@ type reader struct {
 	// verdict that a text sent to the child would lose.
 	failure error
 	reads   readSet
+	// pieces of earlier renders, nil for none.
+	pieces *stock
 }
 
 func newReader(tree reconciler.Tree, limits Limits) *reader {
 	links, _ := tree.(fs.ReadLinkFS)
 	return &reader{tree: tree, limits: limits, links: links, folders: map[string]string{}, reads: readSet{}}
 }
+
+func (r *reader) recall(key []byte) ([]byte, bool) { return r.pieces.recall(key) }
+
+func (r *reader) keep(key, content []byte) { r.pieces.keep(key, content) }
 
 func (r *reader) look(name string) entry {
 	e, err := r.find(name)

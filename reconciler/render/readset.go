@@ -18,6 +18,22 @@ type Identifier interface {
 	ID(name string) (string, error)
 }
 
+// Resident is implemented by trees that know which repository they belong to.
+// The name is the same for all its commits, and no other repository has it.
+// It only decides what is forgotten: a commit that is mistaken for one of
+// another repository is still rendered as it is.
+type Resident interface {
+	Repository() string
+}
+
+// repositoryOf is the repository of a tree, or nothing when it does not tell.
+func repositoryOf(tree reconciler.Tree) string {
+	if resident, ok := tree.(Resident); ok {
+		return resident.Repository()
+	}
+	return ""
+}
+
 // readSet is what a render looked at, by path: the identity of files and
 // folders, the text of links, and that nothing was there. A commit in which
 // all of it is the same renders to the same objects. No build lists a folder,

@@ -49,7 +49,8 @@ func New(options Options) *Renderer {
 // Render builds the kustomization in the folder overlay of the tree. Errors
 // that the content of the commit causes are terminal and carry one of the
 // reasons of this package. When all that an earlier render read is the same
-// in this tree, its objects are returned and nothing is built.
+// in this tree, its objects are returned and nothing is built; when all that a
+// piece of it was built from is the same, that piece is not built again.
 //
 // The slice belongs to the caller. The objects do not: they are the same ones
 // that later calls return, to other goroutines too, and must never be changed.
@@ -59,15 +60,17 @@ func (r *Renderer) Render(ctx context.Context, tree reconciler.Tree, overlay str
 	if err != nil {
 		return nil, err
 	}
-	if objects, ok := r.memo.get(tree, folder); ok {
+	at := home{repositoryOf(tree), folder}
+	if objects, ok := r.memo.get(tree, at); ok {
 		return objects, nil
 	}
 	files := newReader(tree, r.limits)
+	files.pieces = r.memo.stock(at)
 	found := decoding{limit: r.limits.Decoded}
 	if err := r.spawner.render(ctx, files, request{Folder: folder, Limits: r.limits}, found.take); err != nil {
 		return nil, redacted(tree, err)
 	}
-	r.memo.put(folder, files.reads, found.objects, found.size)
+	r.memo.put(at, files, found.objects, found.size)
 	return found.objects, nil
 }
 

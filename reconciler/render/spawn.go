@@ -153,10 +153,6 @@ func converse(p *process, files *reader, order request, take func(object) error)
 			return nil, err
 		}
 		switch {
-		case f.kind == frameLook && len(f.fields) == 1:
-			if err := p.answer(files.look(string(f.fields[0]))); err != nil {
-				return nil, err
-			}
 		case f.kind == frameObject && len(f.fields) == 2:
 			if verdict, err := objects.accept(object{origin: string(f.fields[0]), json: f.fields[1]}); err != nil {
 				return verdict, err
@@ -166,7 +162,9 @@ func converse(p *process, files *reader, order request, take func(object) error)
 		case f.kind == frameDone:
 			return nil, nil
 		default:
-			return nil, errFrame
+			if err := p.answer(f, files); err != nil {
+				return nil, err
+			}
 		}
 	}
 }
@@ -191,8 +189,37 @@ func (i *intake) accept(o object) (verdict, err error) {
 	return nil, nil
 }
 
-func (p *process) answer(e entry) error {
-	return errors.Join(p.send(frameEntries, []byte{byte(e.kind)}, []byte(e.path), e.content), p.flush())
+// answer does what a child asks for while it builds.
+func (p *process) answer(f frame, files *reader) error {
+	switch {
+	case f.kind == frameLook && len(f.fields) > 0:
+		return p.look(files, f.fields)
+	case f.kind == frameRecall && len(f.fields) == 1:
+		return p.hand(files.recall(f.fields[0]))
+	case f.kind == frameKeep && len(f.fields) == 2:
+		files.keep(f.fields[0], f.fields[1])
+		return nil
+	}
+	return errFrame
+}
+
+// look looks at names for the child.
+func (p *process) look(files *reader, names [][]byte) error {
+	for _, name := range names {
+		e := files.look(string(name))
+		if err := p.send(frameEntry, []byte{byte(e.kind)}, []byte(e.path), e.content); err != nil {
+			return err
+		}
+	}
+	return p.flush()
+}
+
+// hand gives the child a piece, if there is one.
+func (p *process) hand(content []byte, known bool) error {
+	if !known {
+		return errors.Join(p.send(framePiece), p.flush())
+	}
+	return errors.Join(p.send(framePiece, content), p.flush())
 }
 
 // diagnose says why a child ended without a verdict. When it crashed the

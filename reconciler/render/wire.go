@@ -15,8 +15,15 @@ const (
 	frameRequest byte = 'R'
 	// frameLook asks for paths. Child to parent: names.
 	frameLook byte = 'L'
-	// frameEntries answers it. Parent to child: kind, path and content of each.
-	frameEntries byte = 'E'
+	// frameEntry answers each of them in turn. Parent to child: kind, path,
+	// content.
+	frameEntry byte = 'E'
+	// frameRecall asks for a piece of an earlier render. Child to parent: key.
+	frameRecall byte = 'Q'
+	// framePiece answers it. Parent to child: content, or nothing.
+	framePiece byte = 'P'
+	// frameKeep leaves a piece to later renders. Child to parent: key, content.
+	frameKeep byte = 'K'
 	// frameObject is one object. Child to parent: origin, JSON.
 	frameObject byte = 'O'
 	// frameFailure ends a render. Child to parent: reason, text.
