@@ -11,8 +11,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/lockstep-gitops/lockstep/reconciler"
 )
 
@@ -22,8 +20,8 @@ type comparison struct {
 	stamina
 	coming     coming
 	autoscaled map[workload]bool
-	// live are the objects that a list has brought.
-	live map[identity]*unstructured.Unstructured
+	// shelves are the objects of each place that is worth a list.
+	shelves map[place]*shelf
 	// changing are the kinds whose definition the same commit changes.
 	changing map[schema.GroupKind]bool
 }
@@ -34,18 +32,20 @@ type comparison struct {
 // or that the API server does not answer.
 //
 // What it costs: one dry run an object, and a list for each kind and namespace
-// of which there are several. Only an object that is there and does not carry
-// our label takes a read of its own.
+// of which there are several, once one of them is there. Only an object that is
+// there and does not carry our label takes a read of its own. A dry run more is
+// taken by an object that is to be taken over from a former manager or of which
+// an autoscaler in the cluster sets the replicas.
 func (t *tenant) Compare(ctx context.Context, objects []reconciler.Object) ([]reconciler.Change, error) {
 	c := &comparison{
 		tenant: t, coming: comingWith(objects), autoscaled: autoscaled(objects, t.namespace),
-		live: map[identity]*unstructured.Unstructured{}, changing: map[schema.GroupKind]bool{},
+		changing: map[schema.GroupKind]bool{},
 	}
 	changes := make([]reconciler.Change, len(objects))
-	targets := make([]*target, len(objects))
+	targets, known := make([]*target, len(objects)), &kinds{}
 	var definitions, others []int
 	for i, object := range objects {
-		at, err := t.target(object)
+		at, err := t.targetAmong(known, object)
 		changes[i] = reconciler.Change{Object: object, Ref: at.ref, Origin: object.Origin}
 		switch {
 		case err != nil:
@@ -60,9 +60,7 @@ func (t *tenant) Compare(ctx context.Context, objects []reconciler.Object) ([]re
 		}
 		targets[i] = &at
 	}
-	if err := c.list(ctx, targets); err != nil {
-		return nil, err
-	}
+	c.shelves = shelvesFor(targets)
 	if err := c.each(ctx, definitions, targets, changes); err != nil {
 		return nil, err
 	}
@@ -101,12 +99,10 @@ func (c *comparison) refuse(change *reconciler.Change, err error) {
 
 // each compares some of the objects, so many at a time.
 func (c *comparison) each(ctx context.Context, part []int, targets []*target, changes []reconciler.Change) error {
-	group, within := errgroup.WithContext(ctx)
-	group.SetLimit(c.parallel())
-	for _, i := range part {
-		group.Go(func() error { return c.compare(within, *targets[i], &changes[i]) })
-	}
-	if err := group.Wait(); err != nil {
+	err := share(ctx, c.parallel(), part, func(ctx context.Context, i int) error {
+		return c.compare(ctx, *targets[i], &changes[i])
+	})
+	if err != nil {
 		return outOfReach(ctx, err)
 	}
 	return nil
@@ -233,34 +229,44 @@ const listFrom = 4
 // pageSize bounds, in objects, what the API server answers at once.
 const pageSize = 500
 
-// list reads the objects that carry our label, kind by kind. It only saves
-// reads one by one, so what cannot be listed is left to those.
-func (c *comparison) list(ctx context.Context, targets []*target) error {
+// shelf is a list of the objects of one place that carry our label. It is made
+// when it is first asked for: nothing is there yet of what is delivered for the
+// first time.
+type shelf struct {
+	once    sync.Once
+	objects map[string]*unstructured.Unstructured
+	err     error
+}
+
+func shelvesFor(targets []*target) map[place]*shelf {
 	wanted := map[place]int{}
 	for _, at := range targets {
 		if at != nil {
 			wanted[place{at.id.resource, at.id.namespace}]++
 		}
 	}
-	var mu sync.Mutex
-	group, within := errgroup.WithContext(ctx)
-	group.SetLimit(c.parallel())
+	shelves := map[place]*shelf{}
 	for at, count := range wanted {
-		if count < listFrom {
-			continue
+		if count >= listFrom {
+			shelves[at] = &shelf{}
 		}
-		group.Go(func() error {
-			return c.pages(within, at, func(object *unstructured.Unstructured) {
-				mu.Lock()
-				defer mu.Unlock()
-				c.live[identity{at.resource, at.namespace, object.GetName()}] = object
-			})
-		})
 	}
-	if err := group.Wait(); err != nil {
-		return outOfReach(ctx, err)
+	return shelves
+}
+
+// onShelf answers an object as a list has brought it, nil when none has. A list
+// only saves reads one by one, so what cannot be listed is left to those.
+func (c *comparison) onShelf(ctx context.Context, id identity) (*unstructured.Unstructured, error) {
+	at := place{id.resource, id.namespace}
+	shelf, ok := c.shelves[at]
+	if !ok {
+		return nil, nil
 	}
-	return nil
+	shelf.once.Do(func() {
+		shelf.objects = map[string]*unstructured.Unstructured{}
+		shelf.err = c.pages(ctx, at, func(object *unstructured.Unstructured) { shelf.objects[object.GetName()] = object })
+	})
+	return shelf.objects[id.name], shelf.err
 }
 
 // pages lists one kind in one namespace. Labels of ours are also on what a

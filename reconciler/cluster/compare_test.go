@@ -315,8 +315,8 @@ func TestChangesCarryNoSecret(t *testing.T) {
 	assert.Assert(t, strings.Contains(text, "postgres://bob:(masked)@db/shop"), text)
 }
 
-// TestCompareIsFrugal counts requests: one dry run an object, one list a kind,
-// and a read only for what no list can bring.
+// TestCompareIsFrugal counts requests: one dry run an object, one list a kind of
+// which an object is there, and a read only for what no list can bring.
 func TestCompareIsFrugal(t *testing.T) {
 	t.Parallel()
 	w := newFreeWorld(t)
@@ -327,13 +327,13 @@ func TestCompareIsFrugal(t *testing.T) {
 	counting, requests := w.counted(t)
 	a := w.applierOf(t, counting, "web")
 	changes := compared(t, a, many...)
-	assert.Equal(t, requests.Swap(0), int64(21), "a list and 20 dry runs")
+	assert.Equal(t, requests.Swap(0), int64(20), "20 dry runs, and nothing there to list")
 	_, err := a.Write(t.Context(), changes)
 	assert.NilError(t, err)
 	assert.Equal(t, requests.Swap(0), int64(20), "20 writes")
 	many[7].Object["data"] = map[string]any{"a": "2"}
 	changes = compared(t, a, many...)
-	assert.Equal(t, requests.Swap(0), int64(21))
+	assert.Equal(t, requests.Swap(0), int64(21), "a list and 20 dry runs")
 	entries, err := a.Write(t.Context(), changes)
 	assert.NilError(t, err)
 	assert.Equal(t, requests.Swap(0), int64(1), "one object has changed")
@@ -345,6 +345,13 @@ func TestCompareIsFrugal(t *testing.T) {
 	_, err = a.Ref(many[0])
 	assert.NilError(t, err)
 	assert.Equal(t, requests.Load(), int64(0))
+	for i := range many {
+		many[i].Ignore = []string{"/data/b"}
+	}
+	for _, change := range compared(t, a, many...) {
+		assert.Equal(t, change.Action, reconciler.ActionUnchanged)
+	}
+	assert.Equal(t, requests.Load(), int64(21), "what depends on the object as it stands is asked once, too")
 }
 
 // TestBrokenAggregatedAPI covers A13: while a part of the API cannot be

@@ -116,10 +116,10 @@ func TestPassesThatWaitKeepNobodyWaiting(t *testing.T) {
 	assert.NilError(t, err)
 	release := make(chan struct{})
 	var working, most atomic.Int32
-	domain, _ := w.loopOf(t, controller, func(context.Context, *v1alpha1.Release) (reconciler.Next, error) {
+	domain, _ := w.loopOf(t, controller, func(ctx context.Context, _ *v1alpha1.Release) (reconciler.Next, error) {
 		most.Store(max(most.Load(), working.Add(1)))
 		working.Add(-1)
-		back := controller.Aside(t.Context())
+		back := controller.Aside(ctx)
 		<-release
 		back()
 		return reconciler.Next{After: time.Hour}, nil

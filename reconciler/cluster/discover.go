@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -27,17 +28,56 @@ type target struct {
 // target finds where an object lies. An object without a namespace belongs to
 // that of the Release.
 func (t *tenant) target(object reconciler.Object) (target, error) {
+	return t.targetAmong(&kinds{}, object)
+}
+
+// targetAmong is target for one of many objects, most of them of few kinds.
+func (t *tenant) targetAmong(known *kinds, object reconciler.Object) (target, error) {
 	gvk := object.GroupVersionKind()
 	at := target{object: object, ref: reconciler.Ref{
 		Group: gvk.Group, Version: gvk.Version, Kind: gvk.Kind, Namespace: object.GetNamespace(), Name: object.GetName(),
 	}}
-	mapping, err := t.cluster.mapping(gvk.GroupKind(), gvk.Version)
+	mapping, err := known.mapping(t.cluster, gvk)
 	if err != nil {
 		return at, err
 	}
 	at.client, at.id = t.place(mapping, object.GetNamespace(), object.GetName())
 	at.ref.Namespace = at.id.namespace
 	return at, nil
+}
+
+// kinds keeps where the kinds of the objects of one call lie in the API. What is
+// not known is asked for anew.
+type kinds struct {
+	mu    sync.Mutex
+	known map[schema.GroupVersionKind]*meta.RESTMapping
+}
+
+func (k *kinds) mapping(c *Cluster, kind schema.GroupVersionKind) (*meta.RESTMapping, error) {
+	k.mu.Lock()
+	mapping, ok := k.known[kind]
+	k.mu.Unlock()
+	if ok {
+		return mapping, nil
+	}
+	mapping, err := c.mapping(kind.GroupKind(), kind.Version)
+	if err != nil {
+		return nil, err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.known == nil {
+		k.known = map[schema.GroupVersionKind]*meta.RESTMapping{}
+	}
+	k.known[kind] = mapping
+	return mapping, nil
+}
+
+// forget is for after the kinds of the API have changed.
+func (k *kinds) forget() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	clear(k.known)
 }
 
 // find is target for an object of which only the name is known. A version that

@@ -13,8 +13,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/lockstep-gitops/lockstep/reconciler"
 )
 
@@ -53,12 +51,7 @@ func (t *tenant) Delete(ctx context.Context, entries []reconciler.Entry) ([]reco
 		parts[at] = append(parts[at], entry)
 	}
 	for _, part := range parts {
-		group, within := errgroup.WithContext(ctx)
-		group.SetLimit(t.parallel())
-		for _, entry := range part {
-			group.Go(func() error { return p.one(within, entry) })
-		}
-		if err := group.Wait(); err != nil {
+		if err := share(ctx, t.parallel(), part, p.one); err != nil {
 			return p.gone, outOfReach(ctx, err)
 		}
 	}

@@ -8,12 +8,15 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/rest"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/lockstep-gitops/lockstep/reconciler"
 )
@@ -182,6 +185,31 @@ func (i identity) segments() []string {
 		out = append(out, "namespaces", i.namespace)
 	}
 	return append(out, i.resource.Resource, i.name)
+}
+
+// share does something with each item, by so many workers at a time, until one
+// fails or the context ends. A worker goes on to the next item: its stack has
+// grown to what a request takes.
+func share[T any](ctx context.Context, workers int, items []T, do func(context.Context, T) error) error {
+	group, within := errgroup.WithContext(ctx)
+	var next atomic.Int64
+	for range min(workers, len(items)) {
+		group.Go(func() error {
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= len(items) {
+					return nil
+				}
+				if err := within.Err(); err != nil {
+					return err
+				}
+				if err := do(within, items[i]); err != nil {
+					return err
+				}
+			}
+		})
+	}
+	return group.Wait()
 }
 
 // warningsKey is where a context carries what gathers warnings.

@@ -135,8 +135,38 @@ func TestSentryJudges(t *testing.T) {
 				s.shown(is(fmt.Sprint("z", i), 20+i))
 			}
 			s.watch("web", was("a", 5), was("c", 12))
-			s.list(400, is("a", 5), is("c", 13))
+			s.list(9000, is("a", 5), is("c", 13))
 		}, []string{"c"}, 1, 1},
+		"a new object is the newest of too many": {func(s *scene) {
+			for i := range maxRecent {
+				s.shown(is(fmt.Sprint("z", i), 20+i))
+			}
+			s.shown(is("c", 8000))
+			s.shown(is("c", 8001))
+			s.watch("web", was("a", 5), was("c", 8000))
+		}, []string{"c"}, 1, 0},
+		"a new object was in a list": {func(s *scene) {
+			s.list(20, is("a", 5), is("b", 7), is("c", 12))
+			s.watch("web", was("a", 5), was("c", 12))
+		}, []string{}, 0, 0},
+		"a new object was changed before a list": {func(s *scene) {
+			s.list(20, is("a", 5), is("b", 7), is("c", 13))
+			s.watch("web", was("a", 5), was("c", 12))
+		}, []string{"c"}, 1, 0},
+		"a new object was deleted before a list": {func(s *scene) {
+			s.list(20, is("a", 5), is("b", 7))
+			s.watch("web", was("a", 5), was("c", 12))
+			s.list(21, is("a", 5), is("b", 7))
+		}, []string{"c"}, 1, 1},
+		"a list shows too many others": {func(s *scene) {
+			objects := []any{is("a", 5), is("b", 7), is("c", 12)}
+			for i := range maxRecent {
+				objects = append(objects, is(fmt.Sprint("z", i), 20+i))
+			}
+			s.list(9000, objects...)
+			s.watch("web", was("a", 5), was("z0", 20))
+			s.watch("api", was("c", 12))
+		}, []string{}, 0, 1},
 		"an object left and came back": {func(s *scene) {
 			s.shown(is("a", 11))
 			s.watch("web", was("b", 7))
@@ -159,6 +189,46 @@ func TestSentryJudges(t *testing.T) {
 			assert.Equal(t, len(s.told), test.told, "%v", s.told)
 			assert.Equal(t, s.again, test.again, "lists anew")
 		})
+	}
+}
+
+// TestSentryListsSeldom shows that Releases that come one after the other, each
+// with new objects and with its inventory a while after them, share the lists of
+// one watch (P6).
+func TestSentryListsSeldom(t *testing.T) {
+	const releases, each, late = 100, 10, 5
+	s := newScene(t)
+	var written []any
+	inventories := make([][]reconciler.Entry, releases)
+	for i := range releases + late {
+		if i < releases {
+			for j := range each {
+				name, version := fmt.Sprintf("%d-%d", i, j), 100+i*each+j
+				inventories[i] = append(inventories[i], was(name, version))
+				written = append(written, is(name, version))
+				if i > late {
+					s.shown(is(name, version))
+				}
+			}
+		}
+		if i < late {
+			continue
+		}
+		asked := s.again
+		s.watch(fmt.Sprint("web", i-late), inventories[i-late]...)
+		if i == late || s.again > asked {
+			s.list(100+len(written), written...)
+		}
+	}
+	assert.Equal(t, s.again, 0, "lists after the first")
+	assert.Equal(t, len(s.told), 0, "%v", s.told)
+	for w := range releases {
+		moved, synced := s.sentry.Moved(types.NamespacedName{Namespace: "shop", Name: fmt.Sprint("web", w)})
+		assert.Equal(t, len(moved), 0)
+		assert.Assert(t, synced)
+	}
+	for _, w := range s.sentry.watchers {
+		assert.Equal(t, len(w.recent), 0, "sightings kept of what is held")
 	}
 }
 

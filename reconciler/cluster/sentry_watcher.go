@@ -1,17 +1,20 @@
 package cluster
 
 import (
+	"cmp"
+	"maps"
 	"slices"
+	"strconv"
 
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/lockstep-gitops/lockstep/reconciler"
 )
 
-// maxRecent is how many sightings of names that no inventory holds are kept.
-// They bridge the time between the write of a new object and the inventory
-// that names it; beyond it the watch lists anew.
-const maxRecent = 256
+// maxRecent is how many sightings of names that no inventory holds are kept,
+// about 250 bytes each. They bridge the time between the write of a new object
+// and the inventory that names it; beyond it the watch lists anew.
+const maxRecent = 4096
 
 // roster is what is watched for one Release.
 type roster struct {
@@ -60,10 +63,10 @@ type spot struct {
 type watcher struct {
 	post  post
 	spots map[string]*spot
-	// recent are sightings of other names since the version floor, as many as
-	// there is room for; latest is the newest version seen.
-	recent        map[string]sighting
-	floor, latest string
+	// recent are sightings of other names: all since the version floor, and
+	// those from before for which there is room.
+	recent map[string]sighting
+	floor  string
 	// listed is true while the sightings are those of a watch that goes on;
 	// gone while the API does not serve the kind.
 	listed, gone bool
@@ -113,7 +116,6 @@ func (s *spot) note(at sighting, out news) {
 
 // see takes an event down.
 func (w *watcher) see(g *glimpse, out news) {
-	w.latest = g.version
 	if at, ok := w.spots[g.name]; ok {
 		at.note(g.sighting, out)
 		return
@@ -121,24 +123,58 @@ func (w *watcher) see(g *glimpse, out news) {
 	w.remember(g.name, g.sighting)
 }
 
-// remember keeps a sighting that no inventory asks for. When there is no more
-// room, all are let go, and what is older than this moment has to be listed.
+// remember keeps a sighting that no inventory asks for.
 func (w *watcher) remember(name string, at sighting) {
-	if _, known := w.recent[name]; !known && len(w.recent) >= maxRecent {
-		w.recent = map[string]sighting{}
-		w.floor = w.latest
+	w.recent[name] = at
+	if len(w.recent) > maxRecent {
+		// Half of them go at once, so that they are seldom sorted.
+		w.thin(maxRecent / 2)
+	}
+}
+
+// thin keeps the newest of the sightings that no inventory asks for. Of a name
+// that is let go nothing is known from before the newest of those, so whatever
+// is older has to be listed.
+func (w *watcher) thin(room int) {
+	if len(w.recent) <= room {
 		return
 	}
-	w.recent[name] = at
+	names := slices.SortedFunc(maps.Keys(w.recent), func(a, b string) int {
+		return newestFirst(w.recent[a].version, w.recent[b].version)
+	})
+	if newest := w.recent[names[room]].version; older(w.floor, newest) {
+		w.floor = newest
+	}
+	for _, name := range names[room:] {
+		delete(w.recent, name)
+	}
+}
+
+// newestFirst orders versions. One that is no number counts as the oldest.
+func newestFirst(a, b string) int {
+	return cmp.Compare(number(b), number(a))
+}
+
+func number(version string) uint64 {
+	n, err := strconv.ParseUint(version, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
 }
 
 // replace takes a whole list down. What it does not hold is gone: that is how
 // a deletion is found that came while nobody watched.
 func (w *watcher) replace(list []*glimpse, version string, out news) {
 	found := make(map[string]sighting, len(w.spots))
+	// Others are kept, too: the inventories that name what was written before
+	// this list may still be to come.
+	w.recent = map[string]sighting{}
 	for _, g := range list {
 		if _, wanted := w.spots[g.name]; wanted {
 			found[g.name] = g.sighting
+		} else {
+			w.recent[g.name] = g.sighting
 		}
 	}
 	for name, at := range w.spots {
@@ -148,8 +184,8 @@ func (w *watcher) replace(list []*glimpse, version string, out news) {
 		}
 		at.note(now, out)
 	}
-	w.recent = map[string]sighting{}
-	w.floor, w.latest = version, version
+	w.floor = version
+	w.thin(maxRecent)
 	w.listed, w.gone, w.trouble = true, false, nil
 }
 
@@ -176,10 +212,11 @@ func (w *watcher) hold(h *held) (unknown bool) {
 		at = &spot{sighting: sighting{uid: h.uid, token: h.token, version: h.version}}
 		if recent, ok := w.recent[h.name]; ok && !older(recent.version, h.version) {
 			at.sighting = recent
+		} else {
+			unknown = w.floor != h.version && !older(w.floor, h.version)
 		}
 		delete(w.recent, h.name)
 		w.spots[h.name] = at
-		unknown = w.floor != h.version && !older(w.floor, h.version)
 	}
 	at.holders = append(at.holders, h)
 	return w.listed && (unknown || w.gone)

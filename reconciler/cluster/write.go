@@ -2,19 +2,19 @@ package cluster
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"sync/atomic"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/lockstep-gitops/lockstep/reconciler"
 )
@@ -23,6 +23,7 @@ import (
 type writer struct {
 	*tenant
 	stamina
+	known      kinds
 	autoscaled map[workload]bool
 	changes    []reconciler.Change
 	entries    []*reconciler.Entry
@@ -76,7 +77,7 @@ func (w *writer) unchanged() error {
 			return err
 		}
 		w.entries[i] = &entry
-		at, err := w.target(change.Object)
+		at, err := w.targetAmong(&w.known, change.Object)
 		if err != nil {
 			return classify(change.Object, err)
 		}
@@ -105,31 +106,29 @@ func writes(action reconciler.Action) bool {
 // wave writes objects that do not depend on one another. After an error no
 // further one is begun; those under way are finished.
 func (w *writer) wave(ctx context.Context, wave []int) error {
-	var group errgroup.Group
-	group.SetLimit(w.parallel())
 	var failed atomic.Bool
-	stopped := func() bool { return failed.Load() || ctx.Err() != nil }
 	errs := make([]error, len(w.changes))
 	var defined []reconciler.Object
+	var due []int
 	for _, i := range wave {
-		change := &w.changes[i]
-		if !writes(change.Action) {
+		if !writes(w.changes[i].Action) {
 			continue
 		}
-		if isDefinition(change.Object) {
-			defined = append(defined, change.Object)
+		due = append(due, i)
+		if isDefinition(w.changes[i].Object) {
+			defined = append(defined, w.changes[i].Object)
 		}
-		group.Go(func() error {
-			if stopped() {
-				return nil
-			}
-			if errs[i] = w.one(ctx, i); errs[i] != nil {
-				failed.Store(true)
-			}
-			return nil
-		})
 	}
-	_ = group.Wait() // Each error stands in errs, in the order of the changes.
+	// Each error stands in errs, in the order of the changes.
+	_ = share(ctx, w.parallel(), due, func(_ context.Context, i int) error {
+		if failed.Load() {
+			return nil
+		}
+		if errs[i] = w.one(ctx, i); errs[i] != nil {
+			failed.Store(true)
+		}
+		return nil
+	})
 	if err := together("ApplyFailed", errs); err != nil {
 		return err
 	}
@@ -139,6 +138,7 @@ func (w *writer) wave(ctx context.Context, wave []int) error {
 	if err := w.Await(ctx, defined); err != nil {
 		return err
 	}
+	w.known.forget()
 	return w.rediscover(ctx, comingWith(defined).kinds)
 }
 
@@ -160,7 +160,7 @@ func together(reason string, errs []error) error {
 // one writes one object.
 func (w *writer) one(ctx context.Context, i int) error {
 	change := &w.changes[i]
-	at, err := w.target(change.Object)
+	at, err := w.targetAmong(&w.known, change.Object)
 	if err != nil {
 		return classify(change.Object, w.explain(err))
 	}
@@ -189,13 +189,13 @@ func (w *writer) one(ctx context.Context, i int) error {
 	}
 }
 
-func (w *writer) written(i int, at target, answer *unstructured.Unstructured) error {
-	live, err := liveOf(answer)
+func (w *writer) written(i int, at target, answer *metav1.PartialObjectMetadata) error {
+	token, err := token(answer)
 	if err != nil {
 		return err
 	}
-	w.note(at.id, live.ResourceVersion)
-	entry, err := entryOf(w.changes[i], *live)
+	w.note(at.id, answer.ResourceVersion)
+	entry, err := entryOf(w.changes[i], reconciler.Live{UID: string(answer.UID), Token: token, ResourceVersion: answer.ResourceVersion})
 	if err != nil {
 		return err
 	}
@@ -210,11 +210,16 @@ func (t *tenant) note(id identity, version string) {
 	t.applied[id] = version
 }
 
-// apply sends one object. Its warnings are kept with the change, and logged:
-// those of the dry run have been told already.
-func (w *writer) apply(ctx context.Context, at target, body []byte, change *reconciler.Change) (*unstructured.Unstructured, error) {
+// apply sends one object. Of the answer it takes the metadata. Warnings are kept
+// with the change, and logged: those of the dry run have been told already.
+func (w *writer) apply(ctx context.Context, at target, body []byte, change *reconciler.Change) (*metav1.PartialObjectMetadata, error) {
 	var told []string
-	answer, err := w.send(gathering(ctx, &told), &w.stamina, at, body)
+	var answer *metav1.PartialObjectMetadata
+	what := submission{body: body, accept: asMetadata + ",application/json"}
+	err := w.submit(gathering(ctx, &told), &w.stamina, at, what, func(body []byte) error {
+		answer = &metav1.PartialObjectMetadata{}
+		return json.Unmarshal(body, answer)
+	})
 	if err != nil {
 		return nil, classify(at.object, w.explain(err))
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	authorizationv1 "k8s.io/api/authorization/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 
 	corev1 "k8s.io/api/core/v1"
@@ -162,7 +163,35 @@ func Tenant(t testing.TB, namespace string, rules ...rbacv1.PolicyRule) string {
 		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Name: ServiceAccount, Namespace: namespace}},
 	}, metav1.CreateOptions{})
 	assert.NilError(t, err)
+	if len(rules) > 0 {
+		awaitRight(t, client, namespace, rules[0])
+	}
 	return ServiceAccount
+}
+
+// awaitRight waits until the API server knows of a right: a Role is in force a
+// moment after it was made.
+func awaitRight(t testing.TB, client *kubernetes.Clientset, namespace string, rule rbacv1.PolicyRule) {
+	t.Helper()
+	if len(rule.APIGroups) == 0 || len(rule.Resources) == 0 || len(rule.Verbs) == 0 {
+		return
+	}
+	review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
+		User: "system:serviceaccount:" + namespace + ":" + ServiceAccount,
+		ResourceAttributes: &authorizationv1.ResourceAttributes{
+			Namespace: namespace, Group: rule.APIGroups[0], Resource: rule.Resources[0], Verb: rule.Verbs[0],
+		},
+	}}
+	poll.WaitOn(t, func(poll.LogT) poll.Result {
+		answer, err := client.AuthorizationV1().SubjectAccessReviews().Create(t.Context(), review, metav1.CreateOptions{})
+		switch {
+		case err != nil:
+			return poll.Error(err)
+		case !answer.Status.Allowed:
+			return poll.Continue("the Role is not in force yet")
+		}
+		return poll.Success()
+	}, poll.WithTimeout(30*time.Second), poll.WithDelay(20*time.Millisecond))
 }
 
 // moduleRoot is the folder with go.mod, above the package under test.
