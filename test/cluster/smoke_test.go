@@ -62,6 +62,20 @@ func (n node) kubectl(t *testing.T, args ...string) string {
 	return output(t, filepath.Join(n.state, "bin", "kubectl"), append([]string{kubeconfig}, args...)...)
 }
 
+// answers waits until a command succeeds: a Service leads to its Pods a moment
+// after they are ready.
+func (n node) answers(t *testing.T, args ...string) {
+	t.Helper()
+	kubeconfig := "--kubeconfig=" + strings.TrimSpace(n.call(t, "kubeconfig"))
+	poll.WaitOn(t, func(poll.LogT) poll.Result {
+		out, err := exec.CommandContext(t.Context(), filepath.Join(n.state, "bin", "kubectl"), append([]string{kubeconfig}, args...)...).CombinedOutput()
+		if err != nil {
+			return poll.Continue("%v: %s", err, out)
+		}
+		return poll.Success()
+	}, poll.WithTimeout(time.Minute), poll.WithDelay(200*time.Millisecond))
+}
+
 func output(t *testing.T, program string, args ...string) string {
 	t.Helper()
 	var out, errs bytes.Buffer
@@ -136,30 +150,64 @@ func (n node) upWithWorkload(t *testing.T, name string) {
 // assertServes checks names, volumes, Services, NodePorts and exec.
 func (n node) assertServes(t *testing.T) {
 	t.Helper()
+	n.answers(t, "-n", "smoke", "exec", "deploy/redis", "--", "redis-cli", "-h", "redis", "ping")
+	n.answers(t, "-n", "smoke", "exec", "pg-0", "--", "env", "PGPASSWORD=smoke",
+		"psql", "-h", "pg.smoke.svc.cluster.local", "-U", "postgres", "homelab_db", "-c", "select 1")
 	assert.Equal(t, strings.TrimSpace(n.kubectl(t, "-n", "smoke", "exec", "deploy/redis", "--", "redis-cli", "-h", "redis", "ping")), "PONG")
 	n.kubectl(t, "-n", "smoke", "exec", "pg-0", "--", "env", "PGPASSWORD=smoke",
 		"psql", "-h", "pg.smoke.svc.cluster.local", "-U", "postgres", "homelab_db", "-c", "create table written (id int)")
 	assert.Equal(t, n.kubectl(t, "-n", "smoke", "get", "pvc", "data-pg-0", "-o", "jsonpath={.status.phase} {.spec.storageClassName}"), "Bound local")
 
-	c, err := net.DialTimeout("tcp", "127.0.0.1:30679", 5*time.Second)
-	assert.NilError(t, err)
-	defer func() { _ = c.Close() }()
-	assert.NilError(t, c.SetDeadline(time.Now().Add(10*time.Second)))
-	_, err = io.WriteString(c, "PING\r\n")
-	assert.NilError(t, err)
-	answer := make([]byte, 7)
-	_, err = io.ReadFull(c, answer)
-	assert.NilError(t, err)
-	assert.Equal(t, string(answer), "+PONG\r\n")
+	for _, ask := range []func(context.Context) error{askRedis, askGit} {
+		poll.WaitOn(t, func(poll.LogT) poll.Result {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			if err := ask(ctx); err != nil {
+				return poll.Continue("%v", err)
+			}
+			return poll.Success()
+		}, poll.WithTimeout(time.Minute), poll.WithDelay(200*time.Millisecond))
+	}
+}
 
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
+// askRedis asks Redis through the port of its Service on the node.
+func askRedis(ctx context.Context) error {
+	c, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "tcp", "127.0.0.1:30679")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.Close() }()
+	if err := c.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		return err
+	}
+	if _, err := io.WriteString(c, "PING\r\n"); err != nil {
+		return err
+	}
+	answer := make([]byte, 7)
+	if _, err := io.ReadFull(c, answer); err != nil {
+		return err
+	}
+	if string(answer) != "+PONG\r\n" {
+		return fmt.Errorf("redis says %q", answer)
+	}
+	return nil
+}
+
+// askGit asks the git server through the port of its Service on the node.
+func askGit(ctx context.Context) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1:30680/smoke.git/info/refs?service=git-upload-pack", nil)
-	assert.NilError(t, err)
+	if err != nil {
+		return err
+	}
 	response, err := http.DefaultClient.Do(request)
-	assert.NilError(t, err)
+	if err != nil {
+		return err
+	}
 	defer func() { _ = response.Body.Close() }()
-	assert.Equal(t, response.StatusCode, http.StatusOK)
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("git says %s", response.Status)
+	}
+	return nil
 }
 
 // kill sends SIGKILL to the named process, or to all in no particular order.

@@ -134,6 +134,33 @@ func TestWhatLeavesTheBranchLeavesTheCluster(t *testing.T) {
 	})
 }
 
+// A17: the Deployment of before goes after the one that replaces it serves: a
+// client inside the cluster sees no gap.
+func TestARenameLeavesNoGap(t *testing.T) {
+	deployments := shared.cluster.Kube.AppsV1().Deployments(harness.Namespace)
+	probe := startProbe(t)
+	assert.NilError(t, shared.repo.Replace(overlayFile, "images:\n", `patches:
+  - target: {kind: Deployment, name: unity-backend}
+    patch: '[{op: replace, path: /metadata/name, value: unity-backend-renamed}]'
+    options: {allowNameChange: true}
+images:
+`))
+	push(t, "Rename the Deployment", harness.Settled)
+	probe.assertNoneFailed(t)
+	_, err := deployments.Get(t.Context(), "unity-backend", metav1.GetOptions{})
+	assert.Assert(t, apierrors.IsNotFound(err), "the old one is there yet: %v", err)
+	renamed, err := deployments.Get(t.Context(), "unity-backend-renamed", metav1.GetOptions{})
+	assert.NilError(t, err)
+	assert.Equal(t, renamed.Status.ReadyReplicas, int32(2))
+
+	assert.NilError(t, shared.repo.Replace(overlayFile, `patches:
+  - target: {kind: Deployment, name: unity-backend}
+    patch: '[{op: replace, path: /metadata/name, value: unity-backend-renamed}]'
+    options: {allowNameChange: true}
+`, ""))
+	push(t, "Name it as before", harness.Settled)
+}
+
 // A Release that says so takes its objects along when it is deleted.
 func TestADeletedReleaseTakesItsObjectsAlong(t *testing.T) {
 	assert.NilError(t, shared.repo.Write("extra/kustomization.yaml", "resources: [object.yaml]\n"))
