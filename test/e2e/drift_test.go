@@ -141,7 +141,7 @@ func TestARenameLeavesNoGap(t *testing.T) {
 	probe := startProbe(t)
 	assert.NilError(t, shared.repo.Replace(overlayFile, "images:\n", `patches:
   - target: {kind: Deployment, name: unity-backend}
-    patch: '[{op: replace, path: /metadata/name, value: unity-backend-renamed}]'
+    patch: '[{"op": "replace", "path": "/metadata/name", "value": "unity-backend-renamed"}]'
     options: {allowNameChange: true}
 images:
 `))
@@ -155,7 +155,7 @@ images:
 
 	assert.NilError(t, shared.repo.Replace(overlayFile, `patches:
   - target: {kind: Deployment, name: unity-backend}
-    patch: '[{op: replace, path: /metadata/name, value: unity-backend-renamed}]'
+    patch: '[{"op": "replace", "path": "/metadata/name", "value": "unity-backend-renamed"}]'
     options: {allowNameChange: true}
 `, ""))
 	push(t, "Name it as before", harness.Settled)
