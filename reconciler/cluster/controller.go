@@ -19,6 +19,8 @@ import (
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/klog/v2"
 
+	"golang.org/x/time/rate"
+
 	"github.com/lockstep-gitops/lockstep/reconciler"
 	"github.com/lockstep-gitops/lockstep/reconciler/api/v1alpha1"
 )
@@ -41,8 +43,8 @@ type Controller struct {
 	places chan struct{}
 
 	mu sync.Mutex
-	// looked is when changed objects last caused a pass, or will.
-	looked map[types.NamespacedName]time.Time
+	// looked bounds the passes that changed objects cause.
+	looked map[types.NamespacedName]*rate.Limiter
 }
 
 // maxPasses bounds the passes under way, those that only wait included.
@@ -75,7 +77,7 @@ func NewController(config *rest.Config, selector string, workers int, log *slog.
 			workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](firstPause, longPause)),
 		log:    log,
 		places: make(chan struct{}, workers),
-		looked: map[types.NamespacedName]time.Time{},
+		looked: map[types.NamespacedName]*rate.Limiter{},
 	}
 	if err := informer.SetTransform(readRelease); err != nil {
 		return nil, fmt.Errorf("informer of Releases: %w", err)
@@ -149,22 +151,22 @@ func (c *Controller) LookAt(same func(url string) bool) {
 	}
 }
 
-// lookPause is the least time between two passes that changed objects cause.
-// An object that is written all the time costs no more than one in it.
-const lookPause = time.Second
+// Passes that changed objects of one Release cause: so many at once, then one a
+// second. An object that is written all the time costs no more than that.
+const (
+	looksAtOnce    = 30
+	looksPerSecond = 1
+)
 
-// Look queues a Release of whose objects one was changed by somebody else: at
-// once, or a second after the last time. A burst of changes is one pass.
+// Look queues a Release of whose objects one was changed by somebody else. A
+// burst of changes is one pass.
 func (c *Controller) Look(key types.NamespacedName) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	now := time.Now()
-	at := c.looked[key].Add(lookPause)
-	if at.Before(now) {
-		at = now
+	if c.looked[key] == nil {
+		c.looked[key] = rate.NewLimiter(looksPerSecond, looksAtOnce)
 	}
-	c.looked[key] = at
-	c.queue.AddAfter(key, at.Sub(now))
+	c.queue.AddAfter(key, c.looked[key].Reserve().Delay())
 }
 
 // Saved takes note of a status that was written, so that the next pass does
