@@ -45,10 +45,7 @@ func (a *attempt) compare(ctx context.Context, objects []Object) ([]Change, erro
 		return nil, err
 	}
 	refs, synced := a.Cluster.Moved(keyOf(a.release))
-	moved := map[Ref]bool{}
-	for _, ref := range refs {
-		moved[key(ref)] = true
-	}
+	moved := refSet(refs)
 	changes := make([]Change, len(all))
 	var open []int
 	var ask []Object
@@ -79,7 +76,7 @@ func (a *attempt) compare(ctx context.Context, objects []Object) ([]Change, erro
 func unchanged(object placed, entry Entry) Change {
 	return Change{
 		Object: object.object, Ref: object.ref, Origin: object.object.Origin, Action: ActionUnchanged,
-		Live: &Live{UID: entry.UID, Token: entry.Token, ResourceVersion: entry.ResourceVersion},
+		Live: liveOf(entry),
 	}
 }
 
@@ -132,13 +129,36 @@ const (
 	ReasonTerminating = "ObjectTerminating"
 )
 
-// write applies the changes of one stage and notes what is in the cluster.
+// write applies the changes of one stage and notes what is in the cluster. What
+// is written is unchanged from then on: a write that was cut off goes on where
+// it was, and does not begin anew.
 func (a *attempt) write(ctx context.Context, changes []Change) error {
 	entries, err := a.tenant.Write(ctx, changes)
+	written := make(map[Ref]Entry, len(entries))
 	for _, entry := range entries {
 		a.note(entry)
+		written[key(entry.Ref)] = entry
+	}
+	for i := range changes {
+		if entry, ok := written[key(changes[i].Ref)]; ok {
+			changes[i].Action, changes[i].Live = ActionUnchanged, liveOf(entry)
+		}
 	}
 	return err
+}
+
+// liveOf is how the object of an entry stands.
+func liveOf(entry Entry) *Live {
+	return &Live{UID: entry.UID, Token: entry.Token, ResourceVersion: entry.ResourceVersion}
+}
+
+// refSet is for looking up objects whatever version they are read in.
+func refSet(refs []Ref) map[Ref]bool {
+	set := make(map[Ref]bool, len(refs))
+	for _, ref := range refs {
+		set[key(ref)] = true
+	}
+	return set
 }
 
 // note keeps what was applied.

@@ -172,6 +172,7 @@ func (a *attempt) settleDrift(ctx context.Context, moved []Ref) error {
 	if err != nil {
 		return err
 	}
+	a.kept = keptRefs(changes)
 	remade := false
 	var failed error
 	listed := slices.Clone(a.release.Status.Drift)
@@ -209,10 +210,7 @@ func (a *attempt) among(moved []Ref) (objects []Object, current map[Ref]bool, er
 	if err != nil {
 		return nil, nil, err
 	}
-	wanted := map[Ref]bool{}
-	for _, ref := range moved {
-		wanted[key(ref)] = true
-	}
+	wanted := refSet(moved)
 	current, a.digests = map[Ref]bool{}, map[Ref]string{}
 	for _, object := range all {
 		current[key(object.ref)] = true
@@ -261,13 +259,7 @@ func (a *attempt) settleOne(ctx context.Context, change Change) (*v1alpha1.Drift
 }
 
 func (a *attempt) correct(ctx context.Context, change Change) error {
-	entries, err := a.tenant.Write(ctx, []Change{change})
-	for _, entry := range entries {
-		kept := a.held[key(entry.Ref)].Kept
-		entry.Digest, entry.Kept = a.digests[key(entry.Ref)], kept
-		a.held.put(entry)
-	}
-	if err != nil {
+	if err := a.write(ctx, []Change{change}); err != nil {
 		return err
 	}
 	if change.Action == ActionUpdate && len(change.Fields) == 0 {

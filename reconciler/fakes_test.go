@@ -64,6 +64,8 @@ type world struct {
 	trouble   error
 	// aside counts passes that wait; stale is a Release that was edited.
 	aside int
+	// slow delays a write and tells whether its time ran out.
+	slow func(ctx context.Context) bool
 	// expired counts calls of Expire; recordErr is what SaveRecord answers.
 	expired   int
 	recordErr error
@@ -287,9 +289,12 @@ func (t tenantFake) Compare(_ context.Context, objects []reconciler.Object) ([]r
 	return changes, t.w.dryRun
 }
 
-func (t tenantFake) Write(_ context.Context, changes []reconciler.Change) ([]reconciler.Entry, error) {
+func (t tenantFake) Write(ctx context.Context, changes []reconciler.Change) ([]reconciler.Entry, error) {
 	var entries []reconciler.Entry
 	for _, change := range changes {
+		if change.Action != reconciler.ActionUnchanged && t.w.slow != nil && t.w.slow(ctx) {
+			return entries, ctx.Err()
+		}
 		uid := "uid-" + change.Ref.Name
 		if change.Action != reconciler.ActionUnchanged {
 			t.w.note("apply %s %s", change.Object.GetKind(), change.Object.GetName())

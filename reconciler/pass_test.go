@@ -391,3 +391,24 @@ func TestARestartGivesNoNewTimeout(t *testing.T) {
 		assert.Equal(t, time.Since(began), 5*time.Minute)
 	})
 }
+
+// A write that takes longer than the poll interval goes on where it was: each
+// object is written once.
+func TestALongWriteDoesNotBeginAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, release := newWorld(), newRelease()
+		release.Spec.Databases, release.Spec.Verify = nil, v1alpha1.Verify{}
+		w.objects = objects("v1 ConfigMap a", "v1 ConfigMap b", "v1 ConfigMap c", "v1 ConfigMap d")
+		w.slow = func(ctx context.Context) bool {
+			select {
+			case <-time.After(20 * time.Second):
+				return false
+			case <-ctx.Done():
+				return true
+			}
+		}
+		pass(t, w, release)
+		assert.Equal(t, w.saved.Status.Phase, "Settled", "%v", w.saved.Status.Conditions)
+		assert.DeepEqual(t, w.writes(), []string{"apply ConfigMap a", "apply ConfigMap b", "apply ConfigMap c", "apply ConfigMap d"})
+	})
+}
