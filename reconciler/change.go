@@ -1,7 +1,6 @@
 package reconciler
 
 import (
-	"encoding/json"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -143,9 +142,5 @@ type Live struct {
 
 // Digest is the sha256 over the object as rendered.
 func (o Object) Digest() (string, error) {
-	content, err := json.Marshal(o.Object)
-	if err != nil {
-		return "", err
-	}
-	return digestOf(json.RawMessage(content))
+	return digestOf(o.Object)
 }

@@ -61,13 +61,7 @@ func (d *drifting) run(ctx context.Context, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	text := driftText(preview)
-	if d.output != "text" {
-		if text, err = encode(preview, d.output); err != nil {
-			return err
-		}
-	}
-	if _, err := io.WriteString(stdout, text); err != nil {
+	if err := show(stdout, d.output, driftText(preview), preview); err != nil {
 		return err
 	}
 	if !preview.Quiet() {

@@ -62,13 +62,7 @@ func (l *linting) run(stdout io.Writer, folder string) error {
 	if err != nil {
 		return err
 	}
-	text := lintText(findings)
-	if l.output != "text" {
-		if text, err = encode(findings, l.output); err != nil {
-			return err
-		}
-	}
-	if _, err := io.WriteString(stdout, text); err != nil {
+	if err := show(stdout, l.output, lintText(findings), findings); err != nil {
 		return err
 	}
 	for _, finding := range findings {

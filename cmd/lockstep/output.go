@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
@@ -34,6 +35,19 @@ func checkOutput(command *cobra.Command, output string) error {
 		return usage(command, fmt.Sprintf("--output is %q: use text, json or yaml", output))
 	}
 	return nil
+}
+
+// show writes a value as it was asked for: the text for a person, or the value
+// for programs.
+func show(stdout io.Writer, output, text string, value any) error {
+	if output != "text" {
+		var err error
+		if text, err = encode(value, output); err != nil {
+			return err
+		}
+	}
+	_, err := io.WriteString(stdout, text)
+	return err
 }
 
 // encode writes a value for programs.

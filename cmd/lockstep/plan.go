@@ -81,7 +81,7 @@ func (p *planning) run(ctx context.Context, stdout io.Writer, args []string) err
 	if err != nil {
 		return err
 	}
-	if err := p.print(stdout, release, preview); err != nil {
+	if err := show(stdout, p.output, planText(release, preview), preview); err != nil {
 		return err
 	}
 	switch {
@@ -114,16 +114,4 @@ func (p *planning) find(ctx context.Context, here *local, tree *worktree) (*v1al
 		return found[0], nil
 	}
 	return nil, fmt.Errorf("%d Releases in namespace %s follow %s: name one with --release; there are: %s", len(found), p.client.namespace, tree.folder, strings.Join(known, ", "))
-}
-
-func (p *planning) print(stdout io.Writer, release *v1alpha1.Release, preview reconciler.Preview) error {
-	text := planText(release, preview)
-	if p.output != "text" {
-		var err error
-		if text, err = encode(preview, p.output); err != nil {
-			return err
-		}
-	}
-	_, err := io.WriteString(stdout, text)
-	return err
 }

@@ -77,14 +77,7 @@ func (i *inspecting) run(ctx context.Context, stdout io.Writer) error {
 	if i.expected != "" {
 		return i.compare(stdout, found)
 	}
-	text := schemaText(found)
-	if i.output != "text" {
-		if text, err = encode(found, i.output); err != nil {
-			return err
-		}
-	}
-	_, err = io.WriteString(stdout, text)
-	return err
+	return show(stdout, i.output, schemaText(found), found)
 }
 
 // secret finds the credentials of the database.
